@@ -1,0 +1,65 @@
+"""Every exception a user of this package can meet.
+
+All of them are :class:`CaptchaError`, which is a Scrapy ``IgnoreRequest``: Scrapy hands it to the request's errback
+and does not retry it. None of them ever carries an API key, a proxy password or a token.
+"""
+
+from __future__ import annotations
+
+from scrapy.exceptions import IgnoreRequest
+
+
+class CaptchaError(IgnoreRequest):
+    """A flagged request could not be brought past its captcha.
+
+    ``message`` says what happened and what to do. The other attributes are for code:
+
+    ``code``
+        CapSolver's ``errorCode``, or ``None`` where CapSolver did not say one.
+    ``attempts``
+        Tasks that were created for this request, failed ones included.
+    ``possibly_paid``
+        How many of those may have been charged without bringing a solution that was used.
+    """
+
+    def __init__(self, message: str, *, code: str | None = None, attempts: int = 0, possibly_paid: int = 0) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.attempts = attempts
+        self.possibly_paid = possibly_paid
+
+    def __str__(self) -> str:
+        return self.message
+
+    def add_context(self, where: str) -> None:
+        """Say which captcha it was, and where."""
+        self.message = f"{where}: {self.message}"
+
+
+class CaptchaConfigurationError(CaptchaError, ValueError):
+    """A setting, a flag or a spider attribute is wrong: which one, what was given, and what is allowed."""
+
+
+class UnsupportedCaptchaError(CaptchaError):
+    """The page's captcha is none that can be solved, or its solution has no place to go. Nothing was paid."""
+
+
+class UnsolvableCaptchaError(CaptchaError):
+    """CapSolver, or the site, refused: the attempts allowed for this request are used up or would be wasted."""
+
+
+class CapSolverAccountError(CaptchaError):
+    """The account cannot solve: wrong key, no balance, or a task type it is not entitled to."""
+
+
+class CapSolverUnavailableError(CaptchaError):
+    """CapSolver cannot be reached, or answers that it is overloaded or that this client must wait."""
+
+
+class CaptchaTimeoutError(CaptchaError):
+    """No solution within ``CAPSOLVER_TIMEOUT`` seconds."""
+
+
+class CaptchaCancelledError(CaptchaError):
+    """The crawl ended, or Scrapy gave the request up, while its captcha was being solved."""

@@ -1,0 +1,218 @@
+"""What a page shows of reCAPTCHA, read once for both of its versions.
+
+Sources: developers.google.com/recaptcha/docs/display, .../docs/invisible, .../docs/v3 and
+cloud.google.com/recaptcha/docs for what pages hold; docs.capsolver.com/en/guide/captcha/ReCaptchaV2/ and
+.../ReCaptchaV3/ for what CapSolver calls it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+from scrapy_capsolver.families.page import describe
+from scrapy_capsolver.families.text import clean, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from lxml.html import HtmlElement
+
+    from scrapy_capsolver.families.page import Page, Resource
+    from scrapy_capsolver.families.script import Call
+
+KEY = re.compile(r"6L[A-Za-z0-9_-]{38}")
+KEY_BYTES = re.compile(rb"6L[A-Za-z0-9_-]{38}")
+RESPONSE_FIELD = "g-recaptcha-response"
+
+_HOSTS = frozenset({"www.google.com", "google.com", "www.recaptcha.net", "recaptcha.net"})
+_FRAMES = re.compile(r"/recaptcha/(?:(?:api2|enterprise)/(?:anchor|bframe)|api/fallback)")
+_SCRIPTS = re.compile(r"/recaptcha/(?:api|enterprise)\.js")
+_RENDER = ("grecaptcha.render", "grecaptcha.enterprise.render")
+_EXECUTE = ("grecaptcha.execute", "grecaptcha.enterprise.execute")
+
+_MAX_ACTION = 100
+_MAX_S = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """One place where the page shows a site key."""
+
+    key: str
+    version: int
+    reason: str
+    element: HtmlElement | None = None
+    container: str | None = None
+    """Id of the element into which a script puts the widget."""
+    anchored: bool = True
+    """False: only a script is loaded for this key, which nothing on the page is seen to use."""
+    enterprise: bool = False
+    invisible: bool = False
+    action: str | None = None
+    s: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recaptcha:
+    """All of the page's reCAPTCHA."""
+
+    sightings: tuple[Sighting, ...]
+    scripts: tuple[str, ...]
+    """Addresses of the loaders (api.js, enterprise.js)."""
+    enterprise: bool
+    mirror: bool
+    """Loaded from recaptcha.net."""
+
+    def of(self, version: int, wanted: object) -> tuple[Sighting, ...]:
+        """All sightings of one key of that version: of ``wanted`` if the page shows it, else of the first.
+
+        What belongs to the other version is not among them: a key is one or the other.
+        """
+        mine = [sighting for sighting in self.sightings if sighting.version == version]
+        keys = [sighting.key for sighting in mine]
+        if not keys:
+            return ()
+        key = wanted if wanted in keys else keys[0]
+        return tuple(sighting for sighting in mine if sighting.key == key)
+
+
+def read(page: Page) -> Recaptcha:
+    """What ``page`` shows. Anything that is not shaped as Google shapes it is left out."""
+    resources = [resource for resource in page.resources if resource.host in _HOSTS]
+    loaders = [item for item in resources if item.tag == "script" and _SCRIPTS.fullmatch(item.path)]
+    enterprise = any("enterprise" in item.path for item in loaders)
+    found = [
+        *_by_loader(loaders),
+        *_by_execute(page, loaders, enterprise=enterprise),
+        *_by_attribute(page, enterprise=enterprise),
+        *_by_render(page, enterprise=enterprise),
+        *_by_frame(resources),
+    ]
+    score_based = {sighting.key for sighting in found if sighting.version == 3}
+    return Recaptcha(
+        sightings=tuple(replace(item, version=3) if item.key in score_based else item for item in found),
+        scripts=tuple(item.url for item in loaders),
+        enterprise=enterprise or any(sighting.enterprise for sighting in found),
+        mirror=any(item.host.endswith("recaptcha.net") for item in resources),
+    )
+
+
+def params(recaptcha: Recaptcha, sightings: tuple[Sighting, ...]) -> dict[str, Any]:
+    """CapSolver's fields for these sightings of one key; ``s`` not yet among them."""
+    fields: dict[str, Any] = {"websiteKey": sightings[0].key}
+    action = next((sighting.action for sighting in sightings if sighting.action), None)
+    if action:
+        fields["pageAction"] = action
+    if any(sighting.invisible for sighting in sightings):
+        fields["isInvisible"] = True
+    if recaptcha.mirror:
+        fields["apiDomain"] = "http://www.recaptcha.net/"
+    return fields
+
+
+def with_data_s(task: dict[str, Any], *, as_payload: bool) -> dict[str, Any]:
+    """``task`` with the value of ``s`` where its type wants it: ``enterprisePayload``, else ``recaptchaDataSValue``.
+
+    The flag may have put another type in the place of the one that was detected.
+    """
+    payload: Mapping[str, Any] = task.get("enterprisePayload") or {}
+    if as_payload and "recaptchaDataSValue" in task:
+        value = task.pop("recaptchaDataSValue")
+        task["enterprisePayload"] = {"s": value, **payload}
+    elif not as_payload and "enterprisePayload" in task:
+        del task["enterprisePayload"]
+        if "s" in payload:
+            task.setdefault("recaptchaDataSValue", payload["s"])
+    return task
+
+
+def _by_loader(loaders: list[Resource]) -> Iterator[Sighting]:
+    for loader in loaders:
+        key = _query(loader).get("render", "")
+        if KEY.fullmatch(key):  # else "explicit" or "onload": v2
+            yield Sighting(
+                key, 3, f"script {clean(loader.url)}", anchored=False, enterprise="enterprise" in loader.path
+            )
+
+
+def _by_execute(page: Page, loaders: list[Resource], *, enterprise: bool) -> Iterator[Sighting]:
+    loaded = [key for loader in loaders if KEY.fullmatch(key := _query(loader).get("render", ""))]
+    for call in page.calls(*_EXECUTE):
+        key = call.literal or ""
+        if not key and call.identifier:
+            key = page.constant(call.identifier) or (loaded[0] if loaded else "")
+        if KEY.fullmatch(key):  # else the number of a v2 widget
+            yield Sighting(
+                key,
+                3,
+                f"{call.name}(...) with a site key",
+                enterprise=enterprise or "enterprise" in call.name,
+                action=_option(page, call, "action", _MAX_ACTION),
+            )
+
+
+def _by_attribute(page: Page, *, enterprise: bool) -> Iterator[Sighting]:
+    for element, name, value in page.key_attributes:
+        if not KEY.fullmatch(value):
+            continue
+        size = (element.get("data-size") or "").strip().lower()
+        action = plain(element.get("data-action"), _MAX_ACTION)
+        # Google's "bind the challenge to a button": with an action it is v3, without one invisible v2.
+        button = element.tag in {"button", "input"}
+        yield Sighting(
+            value,
+            3 if button and action and size != "invisible" else 2,
+            f"element {clean(describe(element))} has {clean(name, 40)}",
+            element=element,
+            enterprise=enterprise,
+            invisible=size == "invisible" or button,
+            action=action,
+            s=plain(element.get("data-s"), _MAX_S),
+        )
+
+
+def _by_render(page: Page, *, enterprise: bool) -> Iterator[Sighting]:
+    for call in page.calls(*_RENDER):
+        key = _option(page, call, "sitekey", 64) or ""
+        if not KEY.fullmatch(key):
+            continue
+        yield Sighting(
+            key,
+            2,
+            f"{call.name}(...) with sitekey",
+            container=call.literal,
+            enterprise=enterprise or "enterprise" in call.name,
+            invisible=call.options.get("size") == "invisible",
+            action=_option(page, call, "action", _MAX_ACTION),
+            s=plain(call.options.get("s"), _MAX_S),
+        )
+
+
+def _by_frame(resources: list[Resource]) -> Iterator[Sighting]:
+    for frame in resources:
+        query = _query(frame)
+        key = query.get("k", "")
+        if frame.tag == "iframe" and _FRAMES.fullmatch(frame.path) and KEY.fullmatch(key):
+            yield Sighting(
+                key,
+                2,
+                f"iframe {clean(frame.url)}",
+                element=frame.element,
+                enterprise="enterprise" in frame.path,
+                invisible=query.get("size") == "invisible",
+                action=plain(query.get("sa"), _MAX_ACTION),
+                s=plain(query.get("s"), _MAX_S),
+            )
+
+
+def _query(resource: Resource) -> dict[str, str]:
+    return {name: values[0] for name, values in parse_qs(resource.query).items()}
+
+
+def _option(page: Page, call: Call, name: str, limit: int) -> str | None:
+    """An option of a call: as written there, or as the variable named there holds it."""
+    value = plain(call.options.get(name), limit)
+    return (plain(page.constant(value), limit) or value) if value and value.isidentifier() else value

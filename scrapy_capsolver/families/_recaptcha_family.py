@@ -1,0 +1,108 @@
+"""What the families of reCAPTCHA v2 and v3 do alike."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from scrapy_capsolver.families._recaptcha import (
+    KEY,
+    KEY_BYTES,
+    RESPONSE_FIELD,
+    Recaptcha,
+    Sighting,
+    params,
+    read,
+    with_data_s,
+)
+from scrapy_capsolver.families.base import Challenge
+from scrapy_capsolver.families.cookies import cookie_value, with_cookies
+from scrapy_capsolver.families.forms import form_of, submission
+from scrapy_capsolver.families.gate import verdict
+from scrapy_capsolver.families.text import clean
+from scrapy_capsolver.families.token import TokenFamily
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lxml.html import HtmlElement
+    from scrapy import Request
+
+    from scrapy_capsolver.families.inject import Inject
+    from scrapy_capsolver.families.page import Page
+
+
+SESSION_COOKIES = ("recaptcha-ca-t", "recaptcha-ca-e")
+
+
+class RecaptchaFamily(TokenFamily):
+    """Base class of both. They differ in the types, and in which of a page's site keys are theirs."""
+
+    field: str = RESPONSE_FIELD
+    lifetime: float | None = 120.0
+    solution_key = "gRecaptchaResponse"
+    version: int
+    plain_type: str
+    enterprise_type: str
+
+    def detect(self, page: Page, fields: Mapping[str, Any]) -> Challenge | None:
+        """Looks for site keys of this version; or, where the flag brings the key, for the script alone."""
+        wanted = fields.get("websiteKey")
+        given = isinstance(wanted, str) and KEY.fullmatch(wanted) is not None
+        if not page.matches(KEY_BYTES) and not (given and page.mentions(b"/recaptcha/")):
+            return None
+        recaptcha = page.once(read)
+        sightings = recaptcha.of(self.version, wanted)
+        if not sightings and given and recaptcha.scripts and not recaptcha.sightings:
+            reason = f"script {clean(recaptcha.scripts[0])}, with the site key of the flag"
+            sightings = (Sighting(str(wanted), self.version, reason, enterprise=recaptcha.enterprise),)
+        return self._challenge(page, recaptcha, sightings) if sightings else None
+
+    def task(self, challenge: Challenge, fetched: bytes | None) -> dict[str, Any]:
+        """``s`` goes into the field that the type has for it, whichever it was given in."""
+        task = super().task(challenge, fetched)
+        plain_v2 = self.version == 2 and "Enterprise" not in str(task["type"])
+        return with_data_s(task, as_payload=not plain_v2)
+
+    def apply(
+        self, request: Request, challenge: Challenge, solution: Mapping[str, Any], inject: Inject | None
+    ) -> Request:
+        """With the session's cookies as well, where ``isSession`` asked for them or the site uses them."""
+        cookies = {name: value for name in SESSION_COOKIES if (value := cookie_value(solution.get(name)))}
+        sent = super().apply(request, challenge, solution, inject)
+        return with_cookies(sent, cookies) if cookies else sent
+
+    def _challenge(self, page: Page, recaptcha: Recaptcha, sightings: tuple[Sighting, ...]) -> Challenge:
+        form = self._form(page, sightings)
+        blocked, why = verdict(page, form, anchored=any(sighting.anchored for sighting in sightings))
+        enterprise = recaptcha.enterprise or any(sighting.enterprise for sighting in sightings)
+        fields = params(recaptcha, sightings)
+        if self.version == 3:
+            fields.pop("isInvisible", None)  # it always is
+        s = next((sighting.s for sighting in sightings if sighting.s), None)
+        if s and (enterprise or self.version == 3):
+            fields["enterprisePayload"] = {"s": s}
+        elif s:
+            fields["recaptchaDataSValue"] = s
+        return Challenge(
+            family=self.name,
+            type=self.enterprise_type if enterprise else self.plain_type,
+            url=page.url,
+            params=fields,
+            reasons=(*dict.fromkeys(sighting.reason for sighting in sightings[:5]), why),
+            blocked=blocked,
+            field=self._field_in(form),
+            form=submission(page, form) if form is not None else None,
+        )
+
+    def _form(self, page: Page, sightings: tuple[Sighting, ...]) -> HtmlElement | None:
+        """The form of the first sighting that has a place in the page."""
+        placed = [sighting for sighting in sightings if sighting.element is not None or sighting.container]
+        for sighting in placed:
+            form = form_of(page, sighting.element, sighting.container, RESPONSE_FIELD)
+            if form is not None:
+                return form
+        return None if placed else form_of(page, None, None, RESPONSE_FIELD)
+
+    def _field_in(self, form: HtmlElement | None) -> str:
+        """The form's field for the token, where it is not the usual one. The widgets of v2 bring their own field."""
+        return ""

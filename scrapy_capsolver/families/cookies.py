@@ -1,0 +1,40 @@
+"""Cookies that come with a solution, into the request."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from scrapy import Request
+
+# RFC 6265, section 4.1.1: what can stand in a cookie without quotes or escapes.
+_VALUE = re.compile(r"[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]{1,4096}")
+
+
+def cookie_value(value: object) -> str | None:
+    """``value`` if it can be that of a cookie, so that it can bring neither a second cookie nor a second header."""
+    return value if isinstance(value, str) and _VALUE.fullmatch(value) else None
+
+
+def with_cookies(request: Request, cookies: Mapping[str, str]) -> Request:
+    """A copy of ``request`` with these cookies, for the whole of its host; its other cookies stay.
+
+    Scrapy's own way, but where ``dont_merge_cookies`` switches that off: there the header is what is sent.
+    """
+    if request.meta.get("dont_merge_cookies"):
+        headers = request.headers.copy()
+        old = (headers.get("Cookie") or b"").decode("latin-1")
+        kept = [pair for pair in re.split(r";\s*", old) if pair and pair.partition("=")[0].strip() not in cookies]
+        headers["Cookie"] = "; ".join([*kept, *(f"{name}={value}" for name, value in cookies.items())])
+        return request.replace(headers=headers)
+    given: list[Any] = (
+        [{"name": name, "value": value} for name, value in request.cookies.items()]
+        if isinstance(request.cookies, dict)
+        else list(request.cookies)
+    )
+    others = [cookie for cookie in given if cookie.get("name") not in cookies]
+    ours = [{"name": name, "value": value, "path": "/"} for name, value in cookies.items()]
+    return request.replace(cookies=[*others, *ours])

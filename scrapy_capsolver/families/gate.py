@@ -1,0 +1,75 @@
+"""The judgement that every family shares: does the captcha stand in the page's way, or does the page carry it?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lxml.etree import iterwalk
+
+from scrapy_capsolver.families.forms import asks
+from scrapy_capsolver.families.page import BLOCKING_STATUSES
+
+if TYPE_CHECKING:
+    from lxml.html import HtmlElement
+
+    from scrapy_capsolver.families.page import Page
+
+SPARSE_TEXT = 1000
+"""Characters up to which a page says no more than what a gate says: an apology, the visitor's address, a reference."""
+
+SPARSE_IMAGES = 5
+
+CAPTCHA_FIELDS = frozenset({"g-recaptcha-response", "cf-turnstile-response", "h-captcha-response", "captcha"})
+
+_NO_TEXT = frozenset(
+    {"script", "style", "noscript", "template", "head", "title", "textarea", "select", "svg", "iframe"}
+)
+
+
+def verdict(
+    page: Page, form: HtmlElement | None, *, anchored: bool, own: frozenset[str] = frozenset(), spare: int = 0
+) -> tuple[bool, str]:
+    """(blocked, why).
+
+    ``anchored``: the captcha itself was seen in the page, not just a script that every page of the site may load.
+    ``own``: form fields that belong to the captcha; ``spare``: inputs without a known name that do (an image's answer).
+    """
+    asked = asks(form if form is not None else page.root, own | CAPTCHA_FIELDS)
+    if "password" in asked:
+        return False, "the form asks for a password"
+    if page.status in BLOCKING_STATUSES:
+        return (True, f"status {page.status}") if anchored else (False, "only a script of the captcha is here")
+    if not 200 <= page.status < 300:
+        return False, f"status {page.status} is not that of a gate"
+    if not anchored:
+        return False, "only a script of the captcha is here"
+    if len(asked) > spare:
+        return False, f"the form asks for more ({asked[0]})"
+    length, images = _content(page, form)
+    if length > SPARSE_TEXT or images > SPARSE_IMAGES:
+        return False, "the page has content of its own"
+    return True, "the page holds nothing but the captcha"
+
+
+def _content(page: Page, form: HtmlElement | None) -> tuple[int, int]:
+    """(characters of visible text, images) outside ``form``; counted no further than it takes to call them many."""
+    length = images = 0
+    body = page.root.find("body")
+    if body is None:
+        return 0, 0
+    walk = iterwalk(body, events=("start", "end", "comment"))
+    for event, element in walk:
+        if event != "start":  # an element's tail is its parent's text
+            length += _measure(element.tail) if element is not body else 0
+        elif element is form or element.tag in _NO_TEXT:
+            walk.skip_subtree()
+        else:
+            length += _measure(element.text)
+            images += element.tag in {"img", "video", "canvas"}
+        if length > SPARSE_TEXT or images > SPARSE_IMAGES:
+            break
+    return length, images
+
+
+def _measure(text: str | None) -> int:
+    return len(" ".join(text.split())) if text else 0

@@ -1,0 +1,73 @@
+"""The families, and what is asked of all of them: which one has this type, which one sees its captcha on a page."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from scrapy_capsolver.errors import CaptchaConfigurationError, UnsupportedCaptchaError
+from scrapy_capsolver.families.image_to_text import ImageToText
+from scrapy_capsolver.families.page import Page
+from scrapy_capsolver.families.recaptcha_v2 import RecaptchaV2
+from scrapy_capsolver.families.recaptcha_v3 import RecaptchaV3
+from scrapy_capsolver.families.retired import RETIRED
+from scrapy_capsolver.families.text import clean
+from scrapy_capsolver.families.turnstile import Turnstile
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from scrapy.http import Response
+
+    from scrapy_capsolver.families.base import Challenge, Family
+
+FAMILIES: tuple[Family, ...] = (ImageToText(), Turnstile(), RecaptchaV2(), RecaptchaV3())
+"""In the order of preference where a page shows several: what the flag selects, what a visitor must act on, the rest."""
+
+_BY_NAME: Mapping[str, Family] = {family.name: family for family in FAMILIES}
+_BY_TYPE: Mapping[str, Family] = {type_name: family for family in FAMILIES for type_name in family.types}
+_SPELLINGS: Mapping[str, str] = {type_name.lower(): type_name for type_name in (*RETIRED, *_BY_TYPE)}
+
+
+def detect(
+    response: Response | Page, *, fields: Mapping[str, Any] | None = None, only: str | None = None
+) -> list[Challenge]:
+    """The captchas of a page, one a family: those that block it first, then in the order of :data:`FAMILIES`.
+
+    ``fields`` are the flag's own; ``only`` is the name of the family to look for. Raises nothing about the page but
+    what ``fields`` make wrong: :class:`CaptchaConfigurationError` (a selector that is none), and
+    :class:`UnsupportedCaptchaError` (the image that they select cannot be had).
+    """
+    page = response if isinstance(response, Page) else Page(response)
+    families = FAMILIES if only is None else (family(only),)
+    found = [challenge for one in families if (challenge := one.detect(page, fields or {})) is not None]
+    return sorted(found, key=lambda challenge: not challenge.blocked)
+
+
+def family(name: str) -> Family:
+    """The family of this name in the registry (a :attr:`Challenge.family`). KeyError for any other name."""
+    return _BY_NAME[name]
+
+
+def family_of(type_name: str) -> Family:
+    """The family of a CapSolver task type. Raises as :func:`check_type` does."""
+    return _BY_TYPE[check_type(type_name)]
+
+
+def check_type(name: object) -> str:
+    """A CapSolver task type in CapSolver's spelling; upper and lower case are not told apart.
+
+    Raises :class:`UnsupportedCaptchaError` for a type that CapSolver withdrew, and
+    :class:`CaptchaConfigurationError` for one that never was.
+    """
+    allowed = f"allowed are {', '.join(sorted(_BY_TYPE))}"
+    if not isinstance(name, str) or not name:
+        raise CaptchaConfigurationError(f"type: a CapSolver task type is wanted, not {type(name).__name__}; {allowed}")
+    spelling = _SPELLINGS.get(name.strip().lower())
+    if spelling is None:
+        near = get_close_matches(name[:100].lower(), [one for one in _SPELLINGS if _SPELLINGS[one] in _BY_TYPE], n=2)
+        hint = f" (did you mean {' or '.join(_SPELLINGS[one] for one in near)}?)" if near else ""
+        raise CaptchaConfigurationError(f"type: {clean(name, 60)!r} is no CapSolver task type{hint}; {allowed}")
+    if spelling not in _BY_TYPE:
+        raise UnsupportedCaptchaError(f"type: {spelling} cannot be used any more: {RETIRED[spelling]}")
+    return spelling

@@ -1,0 +1,141 @@
+"""Cloudflare Turnstile, the widget. Cloudflare's own challenge page is another thing: this brings no clearance.
+
+Sources: docs.capsolver.com/guide/captcha/cloudflare_turnstile ;
+developers.cloudflare.com/turnstile/get-started/client-side-rendering/ (attributes, options) and
+.../get-started/server-side-validation/ (300 s, once).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from scrapy_capsolver.families.base import Challenge, TaskType
+from scrapy_capsolver.families.forms import form_of, submission
+from scrapy_capsolver.families.gate import verdict
+from scrapy_capsolver.families.page import describe
+from scrapy_capsolver.families.text import clean, plain
+from scrapy_capsolver.families.token import TokenFamily
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from lxml.html import HtmlElement
+
+    from scrapy_capsolver.families.page import Page
+
+KEY = re.compile(r"[0-3]x[0-9A-Za-z_-]{18,60}")
+HOST = "challenges.cloudflare.com"
+
+# Cloudflare's limits for both, with room.
+_MAX_ACTION = 64
+_MAX_CDATA = 255
+_MAX_FIELD = 100
+# Attributes that name a site key without saying whose: what else begins with "0x" is not one of ours.
+_SITE_KEY = re.compile(r"site[-_]?key|turnstile")
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    key: str
+    reason: str
+    element: HtmlElement | None = None
+    container: str | None = None
+    action: str | None = None
+    cdata: str | None = None
+    field: str | None = None
+
+
+class Turnstile(TokenFamily):
+    name = "turnstile"
+    field: str = "cf-turnstile-response"
+    lifetime: float | None = 300.0
+    solution_key = "token"
+    types: Mapping[str, TaskType] = {
+        "AntiTurnstileTaskProxyLess": TaskType(
+            frozenset({"websiteURL", "websiteKey"}), frozenset({"metadata"}), kinds={"metadata": dict}
+        ),
+        # Not on CapSolver's page, but what its own client library sends with a proxy.
+        "AntiTurnstileTask": TaskType(
+            frozenset({"websiteURL", "websiteKey", "proxy"}), frozenset({"metadata"}), kinds={"metadata": dict}
+        ),
+    }
+
+    def detect(self, page: Page, fields: Mapping[str, Any]) -> Challenge | None:
+        """Looks for the site key in attributes, ``turnstile.render(...)`` and frames."""
+        if not page.mentions(b"turnstile", b"sitekey") or _is_challenge_page(page):
+            return None
+        sightings = list(_sightings(page))
+        wanted = fields.get("websiteKey")
+        key = wanted if any(sighting.key == wanted for sighting in sightings) else None
+        if key is None and sightings:
+            key = sightings[0].key
+        sightings = [sighting for sighting in sightings if sighting.key == key]
+        if not sightings and isinstance(wanted, str) and KEY.fullmatch(wanted):
+            script = next((item for item in page.resources if item.host == HOST and "/turnstile/" in item.path), None)
+            if script is not None:
+                sightings = [Sighting(wanted, f"{script.tag} {clean(script.url)}, with the site key of the flag")]
+        return self._challenge(page, sightings) if sightings else None
+
+    def _challenge(self, page: Page, sightings: list[Sighting]) -> Challenge:
+        fields = {self.field, *(sighting.field for sighting in sightings if sighting.field)}
+        form = None
+        for sighting in sightings:
+            form = form_of(page, sighting.element, sighting.container, *fields)
+            if form is not None:
+                break
+        blocked, why = verdict(page, form, anchored=True, own=frozenset(fields))
+        metadata = {
+            name: value
+            for name in ("action", "cdata")
+            if (value := next((found for item in sightings if (found := getattr(item, name))), None))
+        }
+        return Challenge(
+            family=self.name,
+            type="AntiTurnstileTaskProxyLess",
+            url=page.url,
+            params={"websiteKey": sightings[0].key, **({"metadata": metadata} if metadata else {})},
+            reasons=(*dict.fromkeys(sighting.reason for sighting in sightings[:5]), why),
+            blocked=blocked,
+            field=next((sighting.field for sighting in sightings if sighting.field), ""),
+            form=submission(page, form) if form is not None else None,
+        )
+
+
+def _is_challenge_page(page: Page) -> bool:
+    """Is this Cloudflare's own interstitial? Its script sets ``window._cf_chl_opt``."""
+    return page.mentions(b"_cf_chl_opt") and any("_cf_chl_opt" in script.code for script in page.scripts)
+
+
+def _sightings(page: Page) -> Iterator[Sighting]:
+    for element, name, value in page.key_attributes:
+        classes = (element.get("class") or "").split()
+        if KEY.fullmatch(value) and ("cf-turnstile" in classes or _SITE_KEY.search(name)):
+            yield Sighting(
+                value,
+                f"element {clean(describe(element))} has {clean(name, 40)}",
+                element=element,
+                action=plain(element.get("data-action"), _MAX_ACTION),
+                cdata=plain(element.get("data-cdata"), _MAX_CDATA),
+                field=plain(element.get("data-response-field-name"), _MAX_FIELD),
+            )
+    for call in page.calls("turnstile.render"):
+        options = call.options
+        key = plain(options.get("sitekey"), 64) or ""
+        if key.isidentifier():
+            key = page.constant(key) or ""
+        if KEY.fullmatch(key):
+            yield Sighting(
+                key,
+                "turnstile.render(...) with sitekey",
+                container=call.literal,
+                action=plain(options.get("action"), _MAX_ACTION),
+                cdata=plain(options.get("cData"), _MAX_CDATA),
+                field=plain(options.get("response-field-name"), _MAX_FIELD),
+            )
+    for frame in page.resources:
+        if frame.tag == "iframe" and frame.host == HOST:
+            key = next((part for part in frame.path.split("/") if KEY.fullmatch(part)), "")
+            if key:
+                yield Sighting(key, f"iframe {clean(frame.url)}", element=frame.element)

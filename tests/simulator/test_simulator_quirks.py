@@ -308,15 +308,15 @@ class FirstMegabytes(Protocol):
         self.done: Deferred[int] = Deferred()
         self.got = 0
 
-    def connectionMade(self) -> None:  # noqa: N802
+    def connectionMade(self) -> None:
         self.transport.write(b"POST /getBalance HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
 
-    def dataReceived(self, data: bytes) -> None:  # noqa: N802
+    def dataReceived(self, data: bytes) -> None:
         self.got += len(data)
         if self.got > 2_000_000:
             self.transport.abortConnection()
 
-    def connectionLost(self, reason: Any = None) -> None:  # noqa: N802
+    def connectionLost(self, reason: Any = None) -> None:
         self.done.callback(self.got)
 
 

@@ -1,0 +1,58 @@
+"""CapSolver's methods. Source: docs.capsolver.com/guide/api-server/ and the page of each method."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from scrapy_capsolver.api.replies import Balance, Fault, Reply, read_balance, read_envelope, read_reply
+from scrapy_capsolver.api.transport import Transport
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
+CREATE_SECONDS = 60.0  # recognition tasks are solved before the reply comes
+POLL_SECONDS = 15.0
+OTHER_SECONDS = 15.0
+
+
+class CapSolverClient:
+    """The API with one account's key.
+
+    Each method fires with what CapSolver answered, errors included, or fails with
+    :class:`~scrapy_capsolver.api.transport.TransportError` where there is no answer. Nothing is sent twice.
+    """
+
+    def __init__(self, *, api_key: str, api_url: str, reactor: Any, clock: Any = None, app_id: str = "") -> None:
+        self._key = api_key
+        self._app_id = app_id
+        self._transport = Transport(api_url, reactor, clock or reactor)
+
+    def __repr__(self) -> str:
+        return "<CapSolverClient>"
+
+    async def create_task(self, task: dict[str, Any]) -> Reply:
+        """Submit a task. Not idempotent: where this fails after it was sent, a task may exist and be paid."""
+        app = {"appId": self._app_id} if self._app_id else {}
+        return read_reply(*await self._post("/createTask", {"task": task, **app}, CREATE_SECONDS))
+
+    async def get_task_result(self, task_id: str) -> Reply:
+        """Ask for a result. CapSolver answers 120 times a task, in its first 5 minutes."""
+        return read_reply(*await self._post("/getTaskResult", {"taskId": task_id}, POLL_SECONDS))
+
+    async def get_balance(self) -> Balance | Fault:
+        return read_balance(*await self._post("/getBalance", {}, OTHER_SECONDS))
+
+    async def feedback_task(self, task_id: str, *, invalid: bool, message: str = "") -> Fault | None:
+        """Tell CapSolver whether the site took the solution. ``invalid``: it did not."""
+        result: dict[str, Any] = {"invalid": invalid, **({"message": message} if message else {})}
+        app = {"appId": self._app_id} if self._app_id else {}
+        reply = await self._post("/feedbackTask", {"taskId": task_id, "result": result, **app}, OTHER_SECONDS)
+        return read_envelope(*reply)[1]
+
+    def close(self) -> Deferred[None]:
+        return self._transport.close()
+
+    async def _post(self, path: str, payload: dict[str, Any], timeout: float) -> tuple[int, bytes]:
+        status, body = await self._transport.post_json(path, {"clientKey": self._key, **payload}, timeout)
+        # An error text that quotes the key must not carry it into a log line.
+        return status, body.replace(self._key.encode(), b"[key]")

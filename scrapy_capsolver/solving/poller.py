@@ -1,0 +1,203 @@
+"""Asks for the results of all open tasks, each at its time, all together at a bounded rate.
+
+A poll costs about half a millisecond of CPU and some of the service's patience. So polls are bounded to a few hundred a
+second over all tasks; where more are due, those go first whose tasks are likeliest to be ready.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import defaultdict
+from dataclasses import dataclass, field
+from itertools import count
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred
+
+from scrapy_capsolver.api.codes import Action
+from scrapy_capsolver.api.transport import TransportError
+from scrapy_capsolver.solving.schedule import MAX_AGE, MAX_QUERIES, SolveTimes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from typing import Any
+
+    from twisted.python.failure import Failure
+
+    from scrapy_capsolver.api.replies import Reply
+    from scrapy_capsolver.solving.clock import Clock, Timer
+
+POLLS_PER_SECOND = 300.0
+POLLS_IN_FLIGHT = 64  # as many as the transport keeps connections
+_OVERLOAD_TICK = 0.05  # seconds between looks at tasks that are due and may not be asked yet
+_MAX_BACK_OFF = 5.0  # seconds, after polls that failed
+
+
+class ResultLostError(Exception):
+    """CapSolver will not answer for this task any more: 120 queries or 5 minutes are used up."""
+
+
+@dataclass(eq=False, slots=True)
+class OpenTask:
+    """A task at CapSolver that has no result yet. Times are the clock's seconds."""
+
+    type: str
+    id: str
+    created: float
+    queries: int = 0
+    asked_age: float = 0.0
+    """Age at the last query that was answered with "not yet"."""
+    failures: int = 0
+    """Polls in a row that brought no answer."""
+    result: Deferred[Reply] = field(default_factory=Deferred)
+    done: bool = False
+
+
+class Poller:
+    """``ask(task_id)`` is one poll; :meth:`result_of` gives each task's final reply."""
+
+    def __init__(
+        self,
+        ask: Callable[[str], Coroutine[Deferred[Any], Any, Reply]],
+        clock: Clock,
+        count_poll: Callable[[], None],
+    ) -> None:
+        self._ask = ask
+        self._clock = clock
+        self._count_poll = count_poll
+        self._times: defaultdict[str, SolveTimes] = defaultdict(SolveTimes)
+        self._waiting: list[tuple[float, int, OpenTask]] = []  # a heap by the time at which a task is due
+        self._due: list[OpenTask] = []
+        self._order = count()
+        self._open = 0
+        self._in_flight = 0
+        self._allowance = 1.0
+        self._allowance_at = clock.seconds()
+        self._timer: Timer | None = None
+        self._paused_until = 0.0
+
+    def result_of(self, task: OpenTask) -> Deferred[Reply]:
+        """Fires with the reply that is ready, or that ends the task by an error, as soon as it is known.
+
+        Fails with :class:`ResultLostError`. Cancelling it stops the polling.
+        """
+        task.result = Deferred(lambda _: self._close(task))
+        self._open += 1
+        self._schedule(task, task.created + self._times[task.type].next_age(self._clock.seconds() - task.created))
+        return task.result
+
+    def _schedule(self, task: OpenTask, at: float) -> None:
+        heapq.heappush(self._waiting, (at, next(self._order), task))
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        """One timer for all tasks, set for the first that is due."""
+        if self._due:
+            at = self._clock.seconds() + (_OVERLOAD_TICK if self._in_flight < POLLS_IN_FLIGHT else 1.0)
+        elif self._waiting:
+            at = self._waiting[0][0]
+        else:
+            self._stop_timer()
+            return
+        at = max(at, self._paused_until)
+        if self._timer is not None and self._timer.active():
+            if self._timer.getTime() <= at:
+                return
+            self._timer.cancel()
+        self._timer = self._clock.callLater(max(0.0, at - self._clock.seconds()), self._wake)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
+
+    def _wake(self) -> None:
+        self._timer = None
+        now = self._clock.seconds()
+        while self._waiting and self._waiting[0][0] <= now:
+            task = heapq.heappop(self._waiting)[2]
+            if not task.done:
+                self._due.append(task)
+        self._allowance = min(
+            POLLS_PER_SECOND * _OVERLOAD_TICK * 2,
+            self._allowance + max(0.0, now - self._allowance_at) * POLLS_PER_SECOND,
+        )
+        self._allowance_at = now
+        for task in self._take_likeliest(min(int(self._allowance), POLLS_IN_FLIGHT - self._in_flight), now):
+            self._poll(task)
+        self._set_timer()
+
+    def _take_likeliest(self, number: int, now: float) -> list[OpenTask]:
+        self._due = [task for task in self._due if not task.done]
+        if len(self._due) > number:
+            self._due.sort(key=lambda task: self._times[task.type].likelihood(task.asked_age, now - task.created))
+        split = max(len(self._due) - max(number, 0), 0)
+        chosen, self._due = self._due[split:], self._due[:split]
+        return chosen
+
+    def _poll(self, task: OpenTask) -> None:
+        age = self._clock.seconds() - task.created
+        if task.queries >= MAX_QUERIES or age >= MAX_AGE:
+            self._end(task).errback(ResultLostError(f"after {task.queries} queries in {age:.0f} s"))
+            return
+        task.queries += 1
+        self._in_flight += 1
+        self._allowance -= 1
+        self._count_poll()
+        asked = Deferred.fromCoroutine(self._ask(task.id))
+        asked.addBoth(self._landed)
+        asked.addCallbacks(self._answered, self._unanswered, callbackArgs=(task, age), errbackArgs=(task,))
+        asked.addErrback(lambda failure: None if task.done else self._end(task).errback(failure))
+
+    def _landed(self, result: Reply | Failure) -> Reply | Failure:
+        self._in_flight -= 1
+        if self._due:
+            self._set_timer()
+        return result
+
+    def _answered(self, reply: Reply, task: OpenTask, asked_age: float) -> None:
+        if task.done:
+            return
+        now = self._clock.seconds()
+        fault = reply.fault
+        if reply.ready:
+            self._times[task.type].add(task.asked_age, asked_age)
+            self._end(task).callback(reply)
+        elif fault is None and (reply.task_id is None or reply.task_id == task.id):
+            task.asked_age, task.failures = asked_age, 0
+            self._schedule(task, task.created + self._times[task.type].next_age(now - task.created))
+        elif fault is None or fault.rule.action is Action.POLL or not fault.in_envelope:
+            self._back_off(task)  # nothing readable, or not about this task
+        elif fault.rule.action is Action.WAIT:
+            # It concerns the key, so no task is asked about until then.
+            self._paused_until = max(self._paused_until, now + fault.rule.wait)
+            self._schedule(task, self._paused_until)
+        else:
+            self._end(task).callback(reply)
+
+    def _unanswered(self, failure: Failure, task: OpenTask) -> None:
+        if not failure.check(TransportError):
+            failure.raiseException()
+        if not task.done:
+            self._back_off(task)
+
+    def _back_off(self, task: OpenTask) -> None:
+        """A poll that failed never loses the task: the next one follows, later each time."""
+        task.failures += 1
+        now = self._clock.seconds()
+        planned = task.created + self._times[task.type].next_age(now - task.created)
+        self._schedule(task, planned + min(0.5 * 2 ** min(task.failures - 1, 8) - 0.5, _MAX_BACK_OFF))
+
+    def _end(self, task: OpenTask) -> Deferred[Reply]:
+        self._close(task)
+        return task.result
+
+    def _close(self, task: OpenTask) -> None:
+        if task.done:
+            return
+        task.done = True
+        self._open -= 1
+        if not self._open:  # what is left in the heap and the list is done as well
+            self._waiting.clear()
+            self._due.clear()
+            self._stop_timer()

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scrapy_capsolver.solving.schedule import MAX_AGE, MAX_QUERIES, QUERIES, SolveTimes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def solve(times: SolveTimes, seconds: float, answer_takes: float = 0.02) -> tuple[int, float]:
+    """Queries until a task that takes so long is found ready, and how long it was ready by then."""
+    age = not_ready = 0.0
+    queries = 0
+    while True:
+        asked = max(times.next_age(age), age)
+        queries += 1
+        if asked >= seconds:
+            times.add(not_ready, asked)
+            return queries, asked - seconds
+        not_ready, age = asked, asked + answer_takes
+
+
+def learned(draw: Callable[[random.Random], float], solves: int = 600) -> tuple[list[int], list[float]]:
+    chance, times = random.Random(7), SolveTimes()
+    results = [solve(times, draw(chance)) for _ in range(solves)][100:]
+    return [queries for queries, _ in results], [late for _, late in results]
+
+
+def mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+def test_before_anything_is_learned_every_second_while_young_and_slower_with_age() -> None:
+    times = SolveTimes()
+    assert [times.next_age(age) for age in (0, 1, 2.01, 9)] == [1, 2, 3, 10]
+    assert times.next_age(14.1) - 14.1 > 3
+    assert solve(SolveTimes(), 30)[0] == QUERIES
+
+
+@pytest.mark.parametrize(
+    ("draw", "late", "most"),
+    [
+        (lambda c: c.uniform(1, 10), 0.40, QUERIES),
+        (lambda c: c.uniform(1, 20), 0.80, QUERIES),
+        (lambda c: c.uniform(1, 30), 1.15, QUERIES),
+        (lambda c: c.choice((c.uniform(3, 4), c.uniform(20, 21))), 0.4, QUERIES),
+        (lambda c: 5.0, 0.4, 8),
+        (lambda c: c.uniform(0.2, 0.4), 0.5, 3),
+    ],
+)
+def test_what_is_learned_brings_results_sooner_within_the_same_queries(
+    draw: Callable[[random.Random], float], late: float, most: int
+) -> None:
+    queries, lateness = learned(draw)
+    assert mean(lateness) < late
+    assert max(queries) <= most + 1
+
+
+def test_queries_within_the_limits_of_the_service() -> None:
+    for times in (SolveTimes(), _trained(0.3), _trained(5), _trained(100)):
+        age, queries = 0.0, 0
+        while age < MAX_AGE:
+            following = times.next_age(age)
+            assert following > age
+            age, queries = following, queries + 1
+        assert queries <= MAX_QUERIES
+
+
+def test_likelihood_prefers_the_task_that_is_about_to_be_ready() -> None:
+    times = _trained(10)
+    assert times.likelihood(0, 2) < times.likelihood(0, 11) <= 1
+    assert times.likelihood(9, 9.2) < times.likelihood(9, 11)
+
+
+def _trained(seconds: float) -> SolveTimes:
+    times, chance = SolveTimes(), random.Random(3)
+    for _ in range(64):
+        at = chance.uniform(seconds * 0.9, seconds * 1.1)
+        times.add(at - 0.1, at + 0.1)
+    return times
+
+
+@given(st.lists(st.tuples(st.floats(0, 300), st.floats(0, 300)), max_size=200), st.floats(0, 300))
+def test_any_history_gives_a_next_query_that_is_later(history: list[tuple[float, float]], age: float) -> None:
+    times = SolveTimes()
+    for one, other in history:
+        times.add(min(one, other), max(one, other))
+    following = times.next_age(age)
+    assert age < following <= max(age + 300, 301)
+    assert 0 <= times.likelihood(0, age) <= 1

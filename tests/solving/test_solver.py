@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
+
+from scrapy_capsolver.api.replies import Reply, read_reply
+from scrapy_capsolver.api.transport import TransportError
+from scrapy_capsolver.errors import (
+    CapSolverAccountError,
+    CapSolverUnavailableError,
+    CaptchaCancelledError,
+    CaptchaTimeoutError,
+    UnsolvableCaptchaError,
+    UnsupportedCaptchaError,
+)
+from scrapy_capsolver.solving.solver import Solved, Solver
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+TASK = {"type": "ReCaptchaV2TaskProxyLess", "websiteKey": "k"}
+CREATED = Reply(task_id="t")
+READY = Reply(status="ready", task_id="t", solution={"gRecaptchaResponse": "token"})
+
+
+def fault(code: str, description: str = "") -> Reply:
+    return read_reply(400, f'{{"errorId": 1, "errorCode": "{code}", "errorDescription": "{description}"}}'.encode())
+
+
+class Script:
+    """A client that answers as it is told, one after the other, and then with the last for ever."""
+
+    def __init__(self, created: Sequence[Any] = (CREATED,), results: Sequence[Any] = (READY,)) -> None:
+        self.created, self.results = list(created), list(results)
+        self.tasks: list[dict[str, Any]] = []
+        self.clock = Clock()
+        self.counts: Counter[str] = Counter()
+
+    async def create_task(self, task: dict[str, Any]) -> Reply:
+        self.tasks.append(task)
+        return await self._next(self.created)
+
+    async def get_task_result(self, task_id: str) -> Reply:
+        return await self._next(self.results)
+
+    async def _next(self, answers: list[Any]) -> Reply:
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        if isinstance(answer, Deferred):
+            answer = await answer
+        reply: Reply = answer
+        return reply
+
+    def count(self, name: str, value: float) -> None:
+        self.counts[name] += value  # type: ignore[assignment]
+
+    def solver(self, concurrency: int = 10, timeout: float = 150) -> Solver:
+        client: Any = self
+        return Solver(client, self.clock, concurrency=concurrency, timeout=timeout, prices={}, count=self.count)
+
+    def solve(self, attempts: int = 3, task: dict[str, Any] = TASK, seconds: float = 400, **kwargs: Any) -> Any:
+        """The outcome after so many seconds."""
+        outcome: list[Any] = []
+        self.solver(**kwargs).solve(lambda: succeed(task), attempts).addBoth(outcome.append)
+        for _ in range(round(seconds * 10)):
+            self.clock.advance(0.1)
+        (result,) = outcome
+        return getattr(result, "value", result)
+
+
+def test_solved() -> None:
+    script = Script(results=[Reply(status="processing"), READY])
+    solved = script.solve()
+    assert isinstance(solved, Solved)
+    assert solved.solution == {"gRecaptchaResponse": "token"}
+    assert (solved.attempts, solved.polls) == (1, 2)
+    assert solved.seconds == pytest.approx(2, abs=0.2)
+    assert script.counts["estimated_cost_usd"] == pytest.approx(0.0008)
+    assert "token" not in repr(solved)
+    assert script.clock.getDelayedCalls() == []
+
+
+def test_a_reply_that_is_ready_is_never_polled() -> None:
+    script = Script(created=[READY], results=[AssertionError("polled")])
+    assert script.solve(seconds=1).polls == 0
+
+
+@pytest.mark.parametrize(
+    ("code", "error", "tasks"),
+    [
+        ("ERROR_CAPTCHA_UNSOLVABLE", UnsolvableCaptchaError, 3),
+        ("ERROR_CAPTCHA_SOLVE_FAILED", UnsolvableCaptchaError, 3),
+        ("ERROR_TASK_TIMEOUT", CaptchaTimeoutError, 3),
+        ("ERROR_TASKID_INVALID", UnsolvableCaptchaError, 2),
+        ("ERROR_BAD_REQUEST", UnsolvableCaptchaError, 2),
+        ("ERROR_OF_TOMORROW", UnsolvableCaptchaError, 2),
+        ("ERROR_PROXY_BANNED", UnsolvableCaptchaError, 1),
+        ("ERROR_INVALID_TASK_DATA", UnsolvableCaptchaError, 1),
+        ("ERROR_ZERO_BALANCE", CapSolverAccountError, 1),
+        ("ERROR_TASK_NOT_SUPPORTED", UnsupportedCaptchaError, 1),
+    ],
+)
+@pytest.mark.parametrize("where", ["created", "results"])
+def test_each_code_is_followed_as_often_as_its_rule_says(code: str, error: type, tasks: int, where: str) -> None:
+    script = Script(**{where: [fault(code)]})
+    failed = script.solve(attempts=5)
+    assert type(failed) is error
+    assert (failed.code, failed.attempts, len(script.tasks)) == (code, tasks, tasks)
+    assert failed.possibly_paid == 0
+
+
+def test_attempts_bound_all_codes_together() -> None:
+    script = Script(results=[fault("ERROR_CAPTCHA_UNSOLVABLE"), fault("ERROR_TASK_TIMEOUT")])
+    assert script.solve(attempts=2).attempts == 2
+
+
+@pytest.mark.parametrize(
+    ("code", "tasks"),
+    [("ERROR_SERVICE_UNAVALIABLE", 4), ("ERROR_RATE_LIMIT", 3), ("ERROR_KEY_TEMP_BLOCKED", 1), ("ERROR_IP_BANNED", 1)],
+)
+def test_waits_end_with_the_deadline_at_the_latest(code: str, tasks: int) -> None:
+    script = Script(created=[fault(code)])
+    failed = script.solve()
+    assert type(failed) is CapSolverUnavailableError
+    assert len(script.tasks) == tasks
+    assert script.clock.getDelayedCalls() == []
+
+
+def test_a_settlement_that_fails_twice_ends_all_solving() -> None:
+    script = Script(created=[fault("ERROR_SETTLEMENT_FAILED")])
+    assert type(script.solve()) is CapSolverAccountError
+    assert len(script.tasks) == 2
+
+
+def test_the_breaker_opens_for_the_key_or_for_the_type() -> None:
+    script = Script(created=[fault("ERROR_TASK_NOT_SUPPORTED"), CREATED])
+    solver = script.solver()
+    outcomes: list[Any] = []
+    for task_type in ("A", "A", "B"):
+        solver.solve(lambda task_type=task_type: succeed({"type": task_type}), 3).addBoth(outcomes.append)  # type: ignore[misc]
+    script.clock.advance(2)
+    assert [type(getattr(o, "value", o)) for o in outcomes] == [
+        UnsupportedCaptchaError,
+        UnsupportedCaptchaError,
+        Solved,
+    ]
+    assert [task["type"] for task in script.tasks] == ["A", "B"]
+    assert "ERROR_TASK_NOT_SUPPORTED" in str(outcomes[1].value)
+
+
+def test_create_task_is_sent_again_where_no_connection_came_about_and_nowhere_else() -> None:
+    refused = TransportError("no connection", sent=False)
+    script = Script(created=[refused, refused, CREATED])
+    assert isinstance(script.solve(), Solved)
+    assert len(script.tasks) == 3
+    script = Script(created=[TransportError("lost", sent=True), CREATED])
+    failed = script.solve()
+    assert type(failed) is CapSolverUnavailableError
+    assert (len(script.tasks), failed.possibly_paid, script.counts["possibly_paid"]) == (1, 1, 1)
+
+
+def test_the_deadline_bounds_everything_and_tells_what_may_be_paid() -> None:
+    script = Script(results=[Reply(status="processing")])
+    failed = script.solve(timeout=30, seconds=31)
+    assert type(failed) is CaptchaTimeoutError
+    assert "30 s (CAPSOLVER_TIMEOUT)" in str(failed)
+    assert (failed.possibly_paid, script.counts["possibly_paid"]) == (1, 1)
+    assert script.clock.getDelayedCalls() == []
+    script = Script(created=[Deferred()])
+    failed = script.solve(timeout=30, seconds=31)
+    assert (type(failed), failed.possibly_paid) == (CaptchaTimeoutError, 1)
+
+
+def test_the_deadline_begins_with_the_turn() -> None:
+    script = Script(results=[Reply(status="processing")] * 18 + [READY] * 20)
+    solver = script.solver(concurrency=1, timeout=60)
+    outcomes: list[Any] = []
+    for _ in range(3):
+        solver.solve(lambda: succeed(TASK), 1).addBoth(outcomes.append)
+    for _ in range(1200):
+        script.clock.advance(0.1)
+    assert [type(outcome) for outcome in outcomes] == [Solved] * 3
+
+
+def test_cancelling_at_any_moment_frees_the_turn_and_leaves_nothing() -> None:
+    script = Script(results=[Reply(status="processing")])
+    solver = script.solver(concurrency=1)
+    outcomes: list[Any] = []
+    solving = [solver.solve(lambda: succeed(TASK), 1).addBoth(outcomes.append) for _ in range(3)]
+    script.clock.advance(3)
+    for one in reversed(solving):
+        one.cancel()
+    assert [type(outcome.value) for outcome in outcomes] == [CaptchaCancelledError] * 3
+    assert [outcome.value.possibly_paid for outcome in outcomes] == [0, 0, 1]
+    assert len(script.tasks) == 1
+    assert script.clock.getDelayedCalls() == []
+
+
+def test_what_a_task_tells_in_confidence_is_in_no_error() -> None:
+    task = {**TASK, "proxy": "http://user:pw-SECRET@1.2.3.4:80", "proxyPassword": "other-SECRET"}
+    text = "bad proxy http://user:pw-SECRET@1.2.3.4:80 or other-SECRET"
+    failed = Script(created=[fault("ERROR_INVALID_TASK_DATA", text)]).solve(task=task)
+    assert "SECRET" not in str(failed)
+    assert "[proxy]" in str(failed)
+
+
+def test_a_failing_task_maker_is_the_callers_error_and_nothing_is_created() -> None:
+    script = Script()
+    outcome: list[Any] = []
+
+    def broken() -> Deferred[dict[str, Any]]:
+        raise UnsupportedCaptchaError("no image")
+
+    script.solver().solve(broken, 3).addBoth(outcome.append)
+    assert str(outcome[0].value) == "no image"
+    assert script.tasks == []
+
+
+def test_create_time_is_used_where_it_can_be_true() -> None:
+    import time
+
+    now = time.time()
+    created = Script(created=[Reply(status="ready", solution={"createTime": (now - 20) * 1000})]).solve(seconds=1)
+    assert created.solved_at == pytest.approx(now - 20, abs=0.01)
+    for odd in (now * 1000 + 60_000, 0, "yesterday", True, None, float("nan"), -1e300):
+        solved = Script(created=[Reply(status="ready", solution={"createTime": odd})]).solve(seconds=1)
+        assert solved.solved_at == pytest.approx(now, abs=5)

@@ -1,0 +1,19 @@
+"""One line in ADDONS sets everything up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from scrapy_capsolver.order import ORDER
+
+if TYPE_CHECKING:
+    from scrapy.settings import BaseSettings
+
+
+class Addon:
+    """Puts the middleware in its place, unless the user has given it one, or has switched it off with None."""
+
+    def update_settings(self, settings: BaseSettings) -> None:
+        from scrapy_capsolver.middleware import CapSolverMiddleware  # noqa: PLC0415 - loads treq, when it is needed
+
+        settings.setdefault_in_component_priority_dict("DOWNLOADER_MIDDLEWARES", CapSolverMiddleware, ORDER)

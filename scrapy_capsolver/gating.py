@@ -1,0 +1,73 @@
+"""Is this response gated, as its flag sees it, and by what?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from scrapy_capsolver.errors import CaptchaError, UnsupportedCaptchaError
+from scrapy_capsolver.families import Challenge, Page, check_fields, detect, family_of
+from scrapy_capsolver.families.page import BLOCKING_STATUSES
+
+if TYPE_CHECKING:
+    from scrapy import Request
+    from scrapy.http import Response
+
+    from scrapy_capsolver.flag import Flag
+
+
+def find_challenge(response: Response, flag: Flag, *, tried: bool) -> Challenge | None:
+    """The challenge that this response poses to a request with this flag, or None where it is the page itself.
+
+    What counts as gated: for a bare ``True``, a page that is blocked; for a named type, a page that shows such a
+    captcha at all; with ``expect``, a page that lacks it, and nothing else. Once a solution was ``tried``, a page that
+    merely shows a captcha is taken for the answer to it, unless the author said what makes it one (``selector``).
+
+    Raises:
+        UnsupportedCaptchaError: ``expect`` is missing and no captcha can be seen.
+    """
+    page = Page(response)
+    if flag.expect is not None and page.has(flag.expect):
+        return None
+    family = family_of(flag.type) if flag.type is not None else None
+    seen = detect(page, fields=flag.fields, only=family.name if family else None)
+    if flag.expect is None and (flag.type is None or (tried and "selector" not in flag.fields)):
+        seen = [challenge for challenge in seen if challenge.blocked]
+    if seen:
+        return seen[0] if flag.type is None else _in_the_authors_words(seen[0], flag)
+    blocked = response.status in BLOCKING_STATUSES
+    if flag.type is not None and (blocked or flag.expect is not None) and _is_complete(flag):
+        why = f"status {response.status}" if blocked else "what the flag expects is missing"
+        return challenge_of_flag(flag, response.url, f"{why}, and the flag says what solves it")
+    if flag.expect is not None and response.status < 400:
+        raise UnsupportedCaptchaError(
+            f'the page lacks {flag.expect!r} ("expect" of the flag) and shows no captcha that can be solved'
+        )
+    return None
+
+
+def challenge_before(request: Request, flag: Flag) -> Challenge:
+    """The challenge that a flag announces with ``"when": "before"``."""
+    return challenge_of_flag(flag, request.url, 'the flag says "when": "before"')
+
+
+def challenge_of_flag(flag: Flag, url: str, reason: str) -> Challenge:
+    assert flag.type is not None
+    empty = Challenge(family=family_of(flag.type).name, type=flag.type, url=url, reasons=(reason,))
+    return _in_the_authors_words(empty, flag)
+
+
+def _in_the_authors_words(challenge: Challenge, flag: Flag) -> Challenge:
+    """What the author wrote in the flag goes before what was read from the page."""
+    params = {**challenge.params, **flag.fields}
+    url = params.pop("websiteURL", challenge.url)
+    return replace(challenge, type=flag.type or challenge.type, url=url, params=params)
+
+
+def _is_complete(flag: Flag) -> bool:
+    assert flag.type is not None
+    try:
+        check_fields(flag.type, flag.fields, complete=True)
+    except CaptchaError:
+        return False
+    return True

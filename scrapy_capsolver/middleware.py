@@ -1,0 +1,403 @@
+"""The way of one request past its captcha.
+
+On the way out (``process_request``) a flag that says "before" is solved, and a solution that aged or was already sent
+is not sent again. On the way in (``process_response``) a gated response is recognised, its captcha solved, and the request
+sent again with the solution in it. What a request remembers between two visits is its :class:`~.trail.Trail`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from scrapy import signals
+from scrapy.exceptions import NotConfigured
+from scrapy.http.request import NO_CALLBACK
+from twisted.internet.defer import CancelledError
+from twisted.internet.error import ConnectError, DNSLookupError
+
+from scrapy_capsolver.errors import (
+    CaptchaCancelledError,
+    CaptchaConfigurationError,
+    CaptchaError,
+    UnsolvableCaptchaError,
+    UnsupportedCaptchaError,
+)
+from scrapy_capsolver.families import family as family_named
+from scrapy_capsolver.fetching import task_maker
+from scrapy_capsolver.flag import META_KEY, PLAIN, Flag, parse_flag
+from scrapy_capsolver.gating import challenge_before, find_challenge
+from scrapy_capsolver.order import ORDER, misplacements
+from scrapy_capsolver.service import CapSolver
+from scrapy_capsolver.session import session_of, with_cookies
+from scrapy_capsolver.settings import SettingError, is_enabled, read_settings, unknown_settings
+from scrapy_capsolver.trail import KEY, Trail, back_to_origin, changed_headers, fingerprint, note_origin
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from scrapy import Request, Spider
+    from scrapy.crawler import Crawler
+    from scrapy.http import Response
+    from typing_extensions import Self
+
+    from scrapy_capsolver.families.base import Challenge
+
+logger = logging.getLogger(__name__)
+
+SOLUTION_KEY = "capsolver_solution"
+ERROR_KEY = "capsolver_error"
+SOLVED_FLAG = "capsolver"
+FAILED_FLAG = "capsolver_failed"
+
+SEND_MARGIN = 10.0  # seconds of a token's life that the way to the site may take
+_KEPT_SOLUTIONS = 10_000  # for responses that have not come yet
+_UNSET = object()
+
+
+class CapSolverMiddleware:
+    """Downloader middleware; its place is order number 585. See the README for its settings and flags."""
+
+    def __init__(self, crawler: Crawler) -> None:
+        try:
+            if not is_enabled(crawler.settings):
+                raise NotConfigured
+            if not crawler.settings.getbool("TWISTED_REACTOR_ENABLED", default=True):
+                raise NotConfigured("scrapy-capsolver needs Twisted's reactor: set TWISTED_REACTOR_ENABLED to True")
+            self.settings = read_settings(crawler.settings)
+        except SettingError as error:
+            raise NotConfigured(str(error)) from None
+        for line in unknown_settings(crawler.settings):
+            logger.warning(line)
+        assert crawler.stats is not None
+        self._crawler = crawler
+        self._stats: Any = crawler.stats
+        self._default: Flag | CaptchaError | None = PLAIN if self.settings.auto else None
+        self._attempts = 1 + self.settings.retry_times
+        self._solutions: dict[str, dict[str, Any]] = {}
+        self._skipped_hosts: set[str] = set()
+        self._retried_statuses = (
+            {int(status) for status in crawler.settings.getlist("RETRY_HTTP_CODES")}
+            if crawler.settings.getbool("RETRY_ENABLED")
+            else set()
+        )
+        self._capsolver = CapSolver(crawler, self.settings, self._count)
+
+    @classmethod
+    def from_crawler(cls, crawler: Crawler) -> Self:
+        middleware = cls(crawler)
+        crawler.signals.connect(middleware._spider_opened, signal=signals.spider_opened)
+        crawler.signals.connect(middleware._spider_closed, signal=signals.spider_closed)
+        return middleware
+
+    def _spider_opened(self, spider: Spider) -> None:
+        if hasattr(spider, META_KEY):
+            try:
+                self._default = parse_flag(getattr(spider, META_KEY), f"spider.{META_KEY}")
+            except CaptchaError as error:
+                self._default = error
+                logger.error(error.message)
+        chain = getattr(getattr(self._crawler.engine, "downloader", None), "middleware", None)
+        for wrong in misplacements(getattr(chain, "middlewares", ()), self):
+            logger.warning("CapSolverMiddleware stands %s: its order number should be %d", wrong, ORDER)
+
+    async def _spider_closed(self) -> None:
+        await self._capsolver.close()
+
+    # The way out
+
+    def process_request(self, request: Request, spider: Spider | None = None) -> Awaitable[Request | None] | None:
+        flag = self._flag_of(request, request.url)
+        return None if flag is None else self._send(request, flag)
+
+    async def _send(self, request: Request, flag: Flag) -> Request | None:
+        request.meta.pop(SOLUTION_KEY, None)  # a spider may have copied the meta of a response
+        request.meta.pop(ERROR_KEY, None)
+        trail = Trail.of(request)
+        if trail.carries_solution(request):
+            if trail.sent or (trail.expires is not None and time.time() >= trail.expires):
+                return self._start_over(request, trail)
+            trail.sent = True
+            trail.write(request)
+            return None
+        if trail.origin is None and request.method not in {"GET", "HEAD"}:  # a redirect may turn it into a GET
+            trail.origin = note_origin(request, ["Content-Type"])
+            trail.write(request)
+        if flag.when == "before" and not trail.ticket:
+            return await self._solve_before(request, flag, trail)
+        return None
+
+    def _start_over(self, request: Request, trail: Trail) -> Request:
+        """The solution in the request is used up, by time or by use: ask for the page as if there had been none."""
+        self._count("sent_before" if trail.sent else "wasted/expired")
+        self._solutions.pop(trail.ticket, None)
+        assert trail.origin is not None
+        fresh = Trail(trail.attempts, trail.origin, uncached=trail.uncached, raised=True)
+        return self._resend(back_to_origin(request, trail.origin), fresh)
+
+    async def _solve_before(self, request: Request, flag: Flag, trail: Trail) -> Request | None:
+        challenge = challenge_before(request, flag)
+        try:
+            return await self._past(challenge, request, flag, trail, [])
+        except CaptchaError as error:
+            if isinstance(error, CaptchaCancelledError) and self._may_wait_on_disk(trail):
+                return self._back_to_scheduler(request, trail)
+            self._report(error, challenge)
+            if not self._passes_on(error):
+                raise
+            trail.attempts = self._attempts
+            trail.write(request)
+            return None
+
+    # The way in
+
+    def process_response(
+        self, request: Request, response: Response, spider: Spider | None = None
+    ) -> Awaitable[Request | Response] | Response:
+        flag = self._flag_of(request, response.url)
+        return response if flag is None else self._receive(request, response, flag)
+
+    async def _receive(self, request: Request, response: Response, flag: Flag) -> Request | Response:
+        trail = Trail.of(request)
+        challenge = None
+        try:
+            try:
+                challenge = find_challenge(response, flag, tried=bool(trail.ticket))
+            except UnsupportedCaptchaError:
+                if not trail.go_back:  # a gate that says "thank you" is not the page that is expected
+                    raise
+            if challenge is None:
+                return self._through(request, response, flag, trail)
+            if "cached" in response.flags:  # what the cache holds was gated once: look whether it still is
+                return self._resend(request, trail)
+            session = session_of(self._crawler, request, response)
+            return await self._past(challenge, request, flag, trail, session)
+        except CaptchaError as error:
+            if isinstance(error, CaptchaCancelledError) and self._may_wait_on_disk(trail):
+                return self._back_to_scheduler(request, trail)
+            self._report(error, challenge)
+            if not self._passes_on(error):
+                raise
+            return self._pass_on(error, request, response, trail)
+
+    def _through(self, request: Request, response: Response, flag: Flag, trail: Trail) -> Request | Response:
+        """The page itself: to the callback with it, or first back to the page that a redirect led away from."""
+        if trail.go_back and trail.origin is not None and response.url != trail.origin["url"]:
+            trail.go_back, trail.went_back, trail.carrier = False, True, ""
+            return self._resend(back_to_origin(request, trail.origin), trail)
+        if response.status in self._retried_statuses:
+            return response  # RetryMiddleware may send it again, and then the trail is needed
+        self._end(request, trail)
+        solution = self._solutions.pop(trail.ticket, None)
+        if trail.ticket:
+            response.flags.append(SOLVED_FLAG)
+            self._count("delivered")
+        if solution is not None:
+            request.meta[SOLUTION_KEY] = solution
+        return response
+
+    def _pass_on(self, error: CaptchaError, request: Request, response: Response, trail: Trail) -> Response:
+        """The captcha page to the callback, marked, past the middlewares that would do something about it."""
+        self._end(request, trail)
+        request.meta.update(
+            {ERROR_KEY: error.message, "handle_httpstatus_all": True, "dont_retry": True, "dont_redirect": True}
+        )
+        response.flags.append(FAILED_FLAG)
+        return response
+
+    def process_exception(self, request: Request, exception: Exception, spider: Spider | None = None) -> None:
+        """A solution that surely did not reach the site may be sent again."""
+        if KEY in request.meta and _never_sent(exception):
+            trail = Trail.of(request)
+            trail.sent = False
+            trail.write(request)
+
+    # Both ways
+
+    async def _past(
+        self, challenge: Challenge, request: Request, flag: Flag, trail: Trail, session: list[dict[str, Any]]
+    ) -> Request:
+        """Solve the challenge and give the request with the solution in it, to be sent in the challenge's session."""
+        host = urlsplit(challenge.url).hostname
+        family = family_named(challenge.family)
+        self._count(f"challenges/{challenge.family}")
+        if trail.ticket:
+            self._count("wasted/rejected")
+            self._solutions.pop(trail.ticket, None)
+        if trail.attempts >= self._attempts:
+            raise UnsolvableCaptchaError(
+                f"still gated after {trail.attempts} solves (CAPSOLVER_RETRY_TIMES is {self.settings.retry_times})",
+                attempts=trail.attempts,
+            )
+        logger.debug("%s at %s: %s", challenge.family, host, "; ".join(challenge.reasons))
+
+        base, origin, go_back = self._way_back(challenge, request, flag, trail)
+        family.rehearse(base, challenge, flag.inject)
+
+        try:
+            solved = await self._capsolver.solve(
+                task_maker(self._crawler, family, challenge, with_cookies(request, session)),
+                self._attempts - trail.attempts,
+            )
+        except (asyncio.CancelledError, CancelledError):
+            # Never out of a hook: Scrapy's engine would wait for this request for ever.
+            raise CaptchaCancelledError("cancelled while its captcha was being solved") from None
+        attempts = trail.attempts + solved.attempts
+        self._count(f"solved/{challenge.family}")
+        self._count("solve_seconds", solved.seconds)
+        logger.info(
+            "Solved %s at %s in %.1f s (attempt %d, %d polls)",
+            challenge.family,
+            host,
+            solved.seconds,
+            attempts,
+            solved.polls,
+        )
+        try:
+            retried = with_cookies(family.apply(base, challenge, solved.solution, flag.inject), session)
+        except CaptchaError:
+            self._count("wasted/unusable")
+            raise
+        if origin is None:
+            origin = note_origin(base, changed_headers(base, retried))
+        ticket, lifetime = uuid.uuid4().hex[:12], family.lifetime
+        self._keep(ticket, dict(solved.solution))
+        return self._resend(
+            retried,
+            Trail(
+                attempts=attempts,
+                origin=origin,
+                carrier=fingerprint(retried),
+                expires=None if lifetime is None else solved.solved_at + lifetime - SEND_MARGIN,
+                ticket=ticket,
+                go_back=go_back,
+                went_back=trail.went_back,
+                uncached=trail.uncached,
+                raised=trail.raised,
+            ),
+        )
+
+    def _way_back(
+        self, challenge: Challenge, request: Request, flag: Flag, trail: Trail
+    ) -> tuple[Request, dict[str, Any] | None, bool]:
+        """What the solution is put into: the request for the page first asked for, without an earlier solution.
+
+        Also that page, where it is known by now, and whether it must be asked for once more after the gate's own form
+        was sent, since a redirect had led to the gate.
+        """
+        redirects = request.meta.get("redirect_urls")
+        origin = trail.origin or ({"url": redirects[0], "method": "GET"} if redirects else None)
+        base = request if origin is None else back_to_origin(request, origin)
+        if not (redirects or trail.go_back) or origin is None:
+            return base, origin, False
+        if challenge.form is None or (flag.inject is not None and flag.inject.form is None):
+            return base, origin, False
+        go_back = trail.go_back or (not trail.went_back and _is_detour(origin["url"], request))
+        return base.replace(method="GET", body=b""), origin, go_back
+
+    def _resend(self, request: Request, trail: Trail) -> Request:
+        """The request as it goes back to the scheduler: ahead of the rest, past the dupe filter and the cache."""
+        priority = request.priority if trail.raised else request.priority + self.settings.priority_adjust
+        trail.raised = True
+        again = request.replace(dont_filter=True, priority=priority)
+        if not again.meta.get("dont_cache"):
+            again.meta["dont_cache"] = trail.uncached = True
+        again.meta.pop("is_start_request", None)  # or it queues behind every start request
+        trail.write(again)
+        return again
+
+    def _keep(self, ticket: str, solution: dict[str, Any]) -> None:
+        self._solutions[ticket] = solution
+        if len(self._solutions) > _KEPT_SOLUTIONS:
+            del self._solutions[next(iter(self._solutions))]
+
+    def _end(self, request: Request, trail: Trail) -> None:
+        """Leave nothing of ours in the meta that a spider may copy into its next requests."""
+        request.meta.pop(KEY, None)
+        if trail.uncached:
+            request.meta.pop("dont_cache", None)
+
+    # Failing
+
+    def _report(self, error: CaptchaError, challenge: Challenge | None) -> None:
+        self._count(f"failed/{type(error).__name__}")
+        if error.possibly_paid:
+            self._count("failed_possibly_paid", error.possibly_paid)
+        if challenge is not None:
+            error.add_context(f"{challenge.family} at {urlsplit(challenge.url).hostname}")
+        # What the breaker refused was logged when it opened.
+        logger.log(logging.DEBUG if isinstance(error.__cause__, CaptchaError) else logging.WARNING, "%s", error.message)
+
+    def _passes_on(self, error: CaptchaError) -> bool:
+        return self.settings.on_error == "pass" and not isinstance(
+            error, (CaptchaConfigurationError, CaptchaCancelledError)
+        )
+
+    def _may_wait_on_disk(self, trail: Trail) -> bool:
+        """When the crawl stops, a request with a JOBDIR waits for the next run: once, or an inline one would spin."""
+        return bool(self._crawler.settings["JOBDIR"]) and not trail.stopped and self._capsolver.is_stopping()
+
+    def _back_to_scheduler(self, request: Request, trail: Trail) -> Request:
+        trail.stopped = True
+        self._count("stopped")
+        return self._resend(request, trail)
+
+    # Which requests
+
+    def _flag_of(self, request: Request, url: str) -> Flag | None:
+        """What the author asked for, or None for a request that is none of our business."""
+        value = request.meta.get(META_KEY, _UNSET)
+        if value is _UNSET:
+            if self._default is None or _is_for_robots(request):
+                return None
+            if isinstance(self._default, CaptchaError):
+                raise type(self._default)(self._default.message)
+            flag: Flag | None = self._default
+        else:
+            flag = parse_flag(value, f'request.meta["{META_KEY}"]')
+        if flag is None or not url.startswith(("http://", "https://")) or not self._is_allowed(url):
+            return None
+        return flag
+
+    def _is_allowed(self, url: str) -> bool:
+        domains = self.settings.allowed_domains
+        if not domains:
+            return True
+        host = (urlsplit(url).hostname or "").rstrip(".")
+        if any(host == domain or host.endswith(f".{domain}") for domain in domains):
+            return True
+        self._count("skipped/domain")
+        if host not in self._skipped_hosts:
+            self._skipped_hosts.add(host)
+            logger.info("Leaving %s alone: it is not in CAPSOLVER_ALLOWED_DOMAINS", host)
+        return False
+
+    def _count(self, name: str, value: float = 1) -> None:
+        self._stats.inc_value(f"capsolver/{name}", value)
+
+
+def _is_for_robots(request: Request) -> bool:
+    """robots.txt, as RobotsTxtMiddleware asks for it."""
+    return request.callback is NO_CALLBACK and bool(request.meta.get("dont_obey_robotstxt"))
+
+
+def _is_detour(url: str, request: Request) -> bool:
+    """Did a redirect lead from ``url`` to another page for now, rather than to where the page has moved?
+
+    A gate is reached by a temporary redirect; a page that moved, or that got its slash or its https, is the page.
+    """
+    reasons = request.meta.get("redirect_reasons", ())
+    moved = all(reason in {301, 308} for reason in reasons)
+    return not moved and urlsplit(url).path.rstrip("/") != urlsplit(request.url).path.rstrip("/")
+
+
+def _never_sent(exception: Exception) -> bool:
+    """No connection came about. Scrapy 2.14 and later have exceptions of their own for what Twisted reports."""
+    return isinstance(exception, (ConnectError, DNSLookupError)) or type(exception).__name__ in {
+        "CannotResolveHostError",
+        "DownloadConnectionRefusedError",
+    }

@@ -1,0 +1,95 @@
+"""CapSolver at the service of one crawl: solves in Scrapy's terms, without holding up the crawl or its end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from scrapy.utils.defer import maybe_deferred_to_future
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.task import LoopingCall
+
+from scrapy_capsolver.api.client import CapSolverClient
+from scrapy_capsolver.slots import SlotLender, is_stopping
+from scrapy_capsolver.solving.solver import Solved, Solver
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from scrapy.crawler import Crawler
+
+    from scrapy_capsolver.settings import CapSolverSettings
+    from scrapy_capsolver.solving.clock import Clock
+
+_LOOK_SECONDS = 0.5  # between looks at whether the crawl is stopping
+_CLOSE_SECONDS = 1.0  # for connections that will not close (Twisted issue 7738)
+
+
+class CapSolver:
+    """One account's client and solver, and the requests that wait for them."""
+
+    clock: Clock | None = None
+    """For tests: what tells the time instead of the reactor."""
+
+    def __init__(self, crawler: Crawler, settings: CapSolverSettings, count: Callable[[str, float], None]) -> None:
+        # Not at module level: that would install Twisted's default reactor.
+        from twisted.internet import reactor
+
+        self._crawler = crawler
+        self._clock = self.clock or cast("Clock", reactor)
+        self._client = CapSolverClient(
+            api_key=settings.api_key,
+            api_url=settings.api_url,
+            app_id=settings.app_id,
+            reactor=reactor,
+            clock=self._clock,
+        )
+        self._solver = Solver(
+            self._client,
+            self._clock,
+            concurrency=settings.concurrency,
+            timeout=settings.timeout,
+            prices=settings.prices,
+            count=count,
+        )
+        self._slots = SlotLender(crawler, settings.max_pending)
+        self._waiting: set[Deferred[Solved]] = set()
+        self._watch = LoopingCall(self._look)
+        self._closed = False
+
+    async def solve(self, make_task: Callable[[], Deferred[dict[str, Any]]], attempts: int) -> Solved:
+        """Solve, with a slot lent to the engine meanwhile; see :meth:`Solver.solve`.
+
+        Raises CaptchaCancelledError soon after the crawl began to stop.
+        """
+        solving = self._solver.solve(make_task, attempts)
+        self._waiting.add(solving)
+        if not self._watch.running:
+            self._watch.start(_LOOK_SECONDS, now=False)
+        try:
+            with self._slots.lend():
+                return await maybe_deferred_to_future(solving)
+        finally:
+            self._waiting.discard(solving)
+
+    def is_stopping(self) -> bool:
+        return self._closed or is_stopping(self._crawler)
+
+    def _look(self) -> None:
+        if self.is_stopping():
+            self._cancel_all()
+        if not self._waiting:
+            self._watch.stop()
+
+    def _cancel_all(self) -> None:
+        for solving in list(self._waiting):
+            solving.cancel()
+
+    async def close(self) -> None:
+        """Cancel what is left and close the connections."""
+        self._closed = True
+        self._cancel_all()
+        if self._watch.running:
+            self._watch.stop()
+        closing = DeferredList([self._client.close()], consumeErrors=True)
+        closing.addTimeout(_CLOSE_SECONDS, cast("Any", self._clock), lambda _, __: None)
+        await maybe_deferred_to_future(closing)

@@ -1,0 +1,71 @@
+"""The cookies of the visit in which a page was shown.
+
+Forms and image captchas are often bound to a session. Where several requests of a crawl meet a gate at once, each may be
+given a session of its own, and the last one wins in their common cookie jar. So the request that carries a solution takes
+along the cookies of the page that posed the challenge.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from scrapy.downloadermiddlewares.cookies import CookiesMiddleware
+from scrapy.http.cookies import CookieJar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from scrapy import Request
+    from scrapy.crawler import Crawler
+    from scrapy.http import Response
+
+
+def session_of(crawler: Crawler, request: Request, response: Response) -> list[dict[str, Any]]:
+    """The cookies that were sent with ``request``, as changed by ``response``, in the form of ``Request.cookies``.
+
+    Empty where Scrapy's cookie jar is not in use for the request.
+    """
+    middleware = crawler.get_downloader_middleware(CookiesMiddleware)
+    if middleware is None or request.meta.get("dont_merge_cookies"):
+        return []
+    values = _sent(request)
+    fresh = CookieJar()
+    fresh.extract_cookies(response, request)
+    values.update({cookie.name: cookie.value or "" for cookie in fresh})
+    host = urlsplit(request.url).hostname or ""
+    session = {}
+    # Their domain and path are known to the jar alone; one that is no longer in it was deleted by the site.
+    for cookie in middleware.jars[request.meta.get("cookiejar")]:
+        domain = cookie.domain.lstrip(".").removesuffix(".local")
+        if cookie.name in values and (host == domain or host.endswith(f".{domain}")):
+            session[cookie.name, cookie.domain, cookie.path] = {
+                "name": cookie.name,
+                "value": values[cookie.name],
+                "path": cookie.path,
+                **({"domain": cookie.domain} if cookie.domain_specified else {}),
+                **({"secure": True} if cookie.secure else {}),
+            }
+    return list(session.values())
+
+
+def with_cookies(request: Request, cookies: Iterable[dict[str, Any]]) -> Request:
+    """``request`` with these cookies after its own, which they overrule."""
+    added = list(cookies)
+    if not added:
+        return request
+    own: Any = request.cookies
+    if isinstance(own, dict):
+        own = [{"name": name, "value": value} for name, value in own.items()]
+    return request.replace(cookies=[*own, *added])
+
+
+def _sent(request: Request) -> dict[str, str]:
+    """Names and values of the ``Cookie`` header, as far as they can be read."""
+    values = {}
+    for header in request.headers.getlist("Cookie"):
+        for pair in header.decode("latin-1").split(";"):
+            name, separator, value = pair.strip().partition("=")
+            if separator and name:
+                values[name] = value
+    return values

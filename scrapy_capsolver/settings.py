@@ -1,0 +1,240 @@
+"""CAPSOLVER_* settings, read once into one typed, validated object.
+
+Every setting can be given as a string, since Scrapy Cloud and ``-s`` send strings.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import math
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from scrapy.settings import BaseSettings
+
+API_URL = "https://api.capsolver.com"
+ON_ERROR = ("raise", "pass")
+
+
+class SettingError(ValueError):
+    """A setting is wrong: its name, what was given, and what is allowed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CapSolverSettings:
+    """The settings as the package uses them; see the README for what each means."""
+
+    api_key: str = field(repr=False)
+    api_url: str = API_URL
+    app_id: str = ""
+    auto: bool = False
+    allowed_domains: tuple[str, ...] = ()
+    concurrency: int = 100
+    max_pending: int = 1000
+    timeout: float = 150.0
+    retry_times: int = 2
+    on_error: str = "raise"
+    priority_adjust: int = 100
+    prices: Mapping[str, float] = field(default_factory=dict)
+
+
+# Names without the prefix; ENABLED is read by the middleware before anything else is looked at.
+_NAMES = ("ENABLED", *(name.upper() for name in CapSolverSettings.__dataclass_fields__))
+
+
+def read_settings(settings: BaseSettings) -> CapSolverSettings:
+    """Read and check all of them; raises :class:`SettingError` for the first that is wrong."""
+    defaults = CapSolverSettings(api_key="-")
+    return CapSolverSettings(
+        api_key=_api_key(settings),
+        api_url=_api_url(settings, defaults.api_url),
+        app_id=_text(settings, "APP_ID", defaults.app_id),
+        auto=_flag(settings, "AUTO", default=defaults.auto),
+        allowed_domains=_domains(settings),
+        concurrency=_whole(settings, "CONCURRENCY", defaults.concurrency, low=1),
+        max_pending=_whole(settings, "MAX_PENDING", defaults.max_pending, low=0),
+        timeout=_seconds(settings, "TIMEOUT", defaults.timeout),
+        retry_times=_whole(settings, "RETRY_TIMES", defaults.retry_times, low=0),
+        on_error=_choice(settings, "ON_ERROR", defaults.on_error, ON_ERROR),
+        priority_adjust=_whole(settings, "PRIORITY_ADJUST", defaults.priority_adjust, low=None),
+        prices=_prices(settings),
+    )
+
+
+def is_enabled(settings: BaseSettings) -> bool:
+    return _flag(settings, "ENABLED", default=True)
+
+
+def unknown_settings(settings: BaseSettings) -> list[str]:
+    """A readable line for each CAPSOLVER_* setting that means nothing: a slip of the pen goes unnoticed otherwise."""
+    known = [f"CAPSOLVER_{name}" for name in _NAMES]
+    lines = []
+    for name in sorted(name for name in settings if isinstance(name, str) and name.startswith("CAPSOLVER_")):
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+            hint = f"did you mean {near[0]}?" if near else f"the settings are {', '.join(known)}"
+            lines.append(f"{name} is no setting of scrapy-capsolver and has no effect: {hint}")
+    return lines
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _get(settings: BaseSettings, name: str) -> Any:
+    return settings.get(f"CAPSOLVER_{name}")
+
+
+def _wrong(name: str, value: object, allowed: str) -> SettingError:
+    shown = repr(value)
+    return SettingError(f"CAPSOLVER_{name} is {shown if len(shown) <= 80 else shown[:77] + '...'}: it takes {allowed}")
+
+
+def _api_key(settings: BaseSettings) -> str:
+    """From the setting, else from the environment. What was given is a secret even where it is wrong: never shown."""
+    key, source = _get(settings, "API_KEY"), "CAPSOLVER_API_KEY"
+    if key is None or key == "":
+        key, source = os.environ.get("CAPSOLVER_API_KEY"), "CAPSOLVER_API_KEY in the environment"
+    if key is None:
+        raise SettingError(
+            "CAPSOLVER_API_KEY is missing: set it to your CapSolver API key, in the settings or in the environment"
+        )
+    if not isinstance(key, str) or not key.strip():
+        kind = "blank" if isinstance(key, str) else f"of type {type(key).__name__}"
+        raise SettingError(f"{source} is {kind}: it takes your CapSolver API key, a text such as CAP-...")
+    key = key.strip()
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise SettingError(f"{source} holds spaces or characters that no key has: it takes a text such as CAP-...")
+    return key
+
+
+def _api_url(settings: BaseSettings, default: str) -> str:
+    value = _text(settings, "API_URL", default)
+    allowed = (
+        "an https:// address, or http:// on this machine (localhost, 127.0.0.1, [::1]), without user, query or fragment"
+    )
+    try:
+        url = urlsplit(value)
+        host, _ = url.hostname, url.port  # a port that is none raises
+    except ValueError:
+        host = None
+    if not host or url.username is not None or url.password is not None or url.query or url.fragment:
+        raise _wrong("API_URL", "an address with a user" if "@" in value else value, allowed)
+    if url.scheme != "https" and not (url.scheme == "http" and is_loopback(host)):
+        raise _wrong("API_URL", value, allowed)
+    return value.rstrip("/")
+
+
+def _text(settings: BaseSettings, name: str, default: str) -> str:
+    value = _get(settings, name)
+    if value is None or value == "":
+        return default
+    if not isinstance(value, str):
+        raise _wrong(name, value, "a text")
+    return value.strip()
+
+
+def _flag(settings: BaseSettings, name: str, *, default: bool) -> bool:
+    value = _get(settings, name)
+    if value is None or value == "":
+        return default
+    if isinstance(value, bool) or value in (0, 1):
+        return bool(value)
+    word = value.strip().lower() if isinstance(value, str) else ""
+    if word in {"true", "1", "yes", "on"}:
+        return True
+    if word in {"false", "0", "no", "off"}:
+        return False
+    raise _wrong(name, value, "True or False")
+
+
+def _whole(settings: BaseSettings, name: str, default: int, *, low: int | None) -> int:
+    value = _get(settings, name)
+    if value is None or value == "":
+        return default
+    allowed = "a whole number" + ("" if low is None else f" of {low} or more")
+    try:
+        number = int(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else None
+    except ValueError:
+        number = None
+    if number is None or (low is not None and number < low):
+        raise _wrong(name, value, allowed)
+    return number
+
+
+def _number(value: object) -> float | None:
+    """A finite number, or None."""
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _seconds(settings: BaseSettings, name: str, default: float) -> float:
+    value = _get(settings, name)
+    if value is None or value == "":
+        return default
+    number = _number(value)
+    if number is None or not 0 < number <= 300:
+        raise _wrong(name, value, "seconds, more than 0 and at most 300 (CapSolver keeps a result for 5 minutes)")
+    return number
+
+
+def _choice(settings: BaseSettings, name: str, default: str, choices: tuple[str, ...]) -> str:
+    value = _get(settings, name)
+    if value is None or value == "":
+        return default
+    if not isinstance(value, str) or value.strip().lower() not in choices:
+        raise _wrong(name, value, " or ".join(repr(choice) for choice in choices))
+    return value.strip().lower()
+
+
+def _domains(settings: BaseSettings) -> tuple[str, ...]:
+    value = _get(settings, "ALLOWED_DOMAINS")
+    if value is None or value == "":
+        return ()
+    names = value.split(",") if isinstance(value, str) else value
+    if not isinstance(names, (list, tuple, set, frozenset)) or not all(isinstance(name, str) for name in names):
+        raise _wrong("ALLOWED_DOMAINS", value, "a list of domains, or a text of them with commas")
+    domains = tuple(name.strip().lower().strip(".") for name in names if name.strip())
+    for domain in domains:
+        if any(character in domain for character in "/:@ ") and not _is_address(domain):
+            raise _wrong("ALLOWED_DOMAINS", value, "domains such as example.com, without scheme, port or path")
+    return domains
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _prices(settings: BaseSettings) -> dict[str, float]:
+    allowed = 'USD per 1000 solves by task type, such as {"ReCaptchaV2TaskProxyLess": 0.8}, as a dict or as JSON'
+    try:
+        given = settings.getdict("CAPSOLVER_PRICES")
+    except (ValueError, TypeError):
+        raise _wrong("PRICES", _get(settings, "PRICES"), allowed) from None
+    prices = {}
+    for task_type, value in given.items():
+        price = _number(value)
+        if price is None or price < 0:
+            raise _wrong("PRICES", given, allowed)
+        prices[task_type] = price
+    return prices

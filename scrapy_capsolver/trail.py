@@ -1,0 +1,101 @@
+"""What a request remembers between two of its visits to the middleware, as plain data in its meta.
+
+Plain, since requests are pickled (JOBDIR, Scrapy Cloud, scrapy-redis); and without a token, which lives in the request's
+own body or header alone.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from scrapy import Request
+
+KEY = "_capsolver"
+
+
+@dataclass(slots=True)
+class Trail:
+    attempts: int = 0
+    """Tasks created for this request so far."""
+    origin: dict[str, Any] | None = None
+    """The page first asked for, where the request is no longer for it (see :func:`note_origin`)."""
+    carrier: str = ""
+    """Which request holds the solution: a redirect of it does not."""
+    expires: float | None = None
+    """Unix seconds after which the solution in it is worth nothing."""
+    sent: bool = False
+    """The solution in it has been sent to the site, and works once."""
+    ticket: str = ""
+    """Under which the solution is kept for ``response.meta["capsolver_solution"]``."""
+    go_back: bool = False
+    """After this response, ask for ``origin``: a redirect had led to the gate."""
+    went_back: bool = False
+    """That was done once: where it leads to the gate again, the gate's answer is the page."""
+    uncached: bool = False
+    """``dont_cache`` was set by us."""
+    raised: bool = False
+    """The priority was raised."""
+    stopped: bool = False
+    """Returned to the scheduler once already because the crawl was stopping."""
+
+    @classmethod
+    def of(cls, request: Request) -> Trail:
+        return cls(**request.meta.get(KEY, {}))
+
+    def write(self, request: Request) -> None:
+        request.meta[KEY] = {name: value for name, value in asdict(self).items() if value}
+
+    def carries_solution(self, request: Request) -> bool:
+        return bool(self.carrier) and self.carrier == fingerprint(request)
+
+
+def fingerprint(request: Request) -> str:
+    """Tells a request from its redirects, without holding what is in it."""
+    return hashlib.sha256(b"\n".join((request.method.encode(), request.url.encode(), request.body))).hexdigest()[:16]
+
+
+def note_origin(request: Request, changed_headers: Iterable[str] = ()) -> dict[str, Any]:
+    """What :func:`back_to_origin` needs in order to ask for the same page again."""
+    origin: dict[str, Any] = {"url": request.url, "method": request.method}
+    if request.body:
+        origin["body"] = base64.b64encode(request.body).decode()
+    headers = {name: [v.decode("latin-1") for v in request.headers.getlist(name)] for name in changed_headers}
+    if headers:
+        origin["headers"] = headers
+    if request.cookies:
+        origin["cookies"] = request.cookies
+    return origin
+
+
+def back_to_origin(request: Request, origin: dict[str, Any]) -> Request:
+    """The request as it was before a solution was put into it, or before a redirect led it elsewhere."""
+    headers = request.headers.copy()
+    for name, values in origin.get("headers", {}).items():
+        if values:
+            headers.setlist(name, [value.encode("latin-1") for value in values])
+        else:
+            headers.pop(name, None)
+    back = request.replace(
+        url=origin["url"],
+        method=origin["method"],
+        body=base64.b64decode(origin.get("body", "")),
+        headers=headers,
+        cookies=origin.get("cookies", {}),
+    )
+    for key in ("redirect_urls", "redirect_times", "redirect_reasons"):
+        back.meta.pop(key, None)
+    return back
+
+
+def changed_headers(before: Request, after: Request) -> list[str]:
+    """Names of the headers in which two requests differ."""
+    names = {*before.headers.keys(), *after.headers.keys()}
+    return sorted(
+        name.decode("latin-1") for name in names if before.headers.getlist(name) != after.headers.getlist(name)
+    )

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import ipaddress
+import logging
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+import tldextract
+from scrapy.core.engine import ExecutionEngine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ExecutionEngine._SLOT_HEARTBEAT_INTERVAL = 0.1
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CAPSOLVER_API_KEY", "http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture(autouse=True)
+def loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No connection leaves this machine; Scrapy's cookie middleware would fetch the public suffix list otherwise."""
+    monkeypatch.setattr(
+        "scrapy.downloadermiddlewares.cookies._split_domain",
+        tldextract.TLDExtract(suffix_list_urls=(), include_psl_private_domains=True),
+    )
+    for name in ("connect", "connect_ex"):
+        original = getattr(socket.socket, name)
+
+        def guarded(self: socket.socket, address: object, original: object = original) -> object:
+            if self.family in {socket.AF_INET, socket.AF_INET6}:
+                assert isinstance(address, tuple)
+                assert ipaddress.ip_address(address[0]).is_loopback, f"a connection to {address}"
+            return original(self, address)  # type: ignore[operator]
+
+        monkeypatch.setattr(socket.socket, name, guarded)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """No error went unheard, and no timer of ours is left."""
+    caplog.set_level(logging.INFO)
+    yield
+    for record in caplog.get_records("call"):
+        text = record.getMessage()
+        assert "Unhandled error in Deferred" not in text, record.exc_text
+        assert "never retrieved" not in text, text
+    from twisted.internet import reactor
+
+    ours = [str(call) for call in reactor.getDelayedCalls() if "scrapy_capsolver.solving" in str(call)]  # type: ignore[attr-defined]
+    assert not ours

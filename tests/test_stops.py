@@ -1,0 +1,188 @@
+"""When a crawl stops, it stops soon, and nothing is left hanging."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from scrapy import Request
+from scrapy.exceptions import CloseSpider
+from scrapy.utils.defer import deferred_f_from_coro_f
+
+from scrapy_capsolver.errors import CaptchaCancelledError
+from scrapy_capsolver.service import CapSolver
+from tests.crawls import Crawl, crawl, download, simulator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def close_on_free_page(done: Crawl, spider: Any, response: Any) -> None:
+    if "/free/" in response.url:
+        raise CloseSpider("enough")
+
+
+@deferred_f_from_coro_f
+async def test_close_spider_ends_open_solves_by_a_typed_error() -> None:
+    async with simulator(solve_seconds=(100, 100)) as capsolver:
+        urls: list[Any] = [f"/turnstile/{n}" for n in range(20)]
+        urls.append(Request(f"{capsolver.site_url}/free/1", priority=-1))
+        began = time.monotonic()
+        done = await crawl(capsolver, urls, parse=close_on_free_page)
+        assert time.monotonic() - began < 2.5  # 100 s are 5 s at this speed
+        assert [type(error) for error in done.errors] == [CaptchaCancelledError] * 20
+        assert done.stats["finish_reason"] == "enough"
+
+
+# Scrapy 2.13 does not close the empty queues that it looks for on disk.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@deferred_f_from_coro_f
+async def test_with_a_jobdir_waiting_requests_go_back_to_the_scheduler(tmp_path: Path) -> None:
+    async with simulator(solve_seconds=(100, 100)) as capsolver:
+        urls: list[Any] = [f"/turnstile/{n}" for n in range(5)]
+        urls.append(Request(f"{capsolver.site_url}/free/1", priority=-1))
+        first = await crawl(capsolver, urls, parse=close_on_free_page, JOBDIR=str(tmp_path))
+        assert not first.errors
+        assert first.ours()["stopped"] == 5
+        capsolver.configure(solve_seconds=(1, 1))
+        second = await crawl(capsolver, [], JOBDIR=str(tmp_path))
+        products = sorted(response.css(".product::text").get() for response in second.responses)
+        assert products == [f"Product {n}" for n in range(5)]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@deferred_f_from_coro_f
+async def test_an_inline_download_does_not_spin_while_the_crawl_stops(tmp_path: Path) -> None:
+    async with simulator(solve_seconds=(100, 100)) as capsolver:
+
+        async def parse(done: Crawl, spider: Any, response: Any) -> None:
+            if response.url.endswith("/free/1"):
+                inner = Request(f"{capsolver.site_url}/turnstile/1", meta={"capsolver": True})
+                try:
+                    await download(spider.crawler, inner)
+                except CaptchaCancelledError as error:
+                    done.extra.append(error)
+            else:
+                raise CloseSpider("enough")
+
+        urls = [Request(f"{capsolver.site_url}/free/{n}", priority=-n) for n in (1, 2)]
+        done = await crawl(capsolver, urls, parse=parse, JOBDIR=str(tmp_path), CONCURRENT_REQUESTS=1)
+        assert len(done.extra) == 1
+
+
+@deferred_f_from_coro_f
+async def test_no_cancelled_error_leaves_a_hook(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scrapy's engine would wait for ever for a request whose hook raised one."""
+
+    async def cancelled(self: CapSolver, *args: Any) -> Any:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(CapSolver, "solve", cancelled)
+    async with simulator() as capsolver:
+        done = await crawl(capsolver, ["/turnstile/1"])
+        assert type(done.error) is CaptchaCancelledError
+
+
+SPIDER = """
+    import json, sys, scrapy, tldextract
+    from scrapy.crawler import CrawlerProcess
+    from scrapy.downloadermiddlewares import cookies
+
+    cookies._split_domain = tldextract.TLDExtract(suffix_list_urls=())  # or it asks the network for the list
+
+    api, site, jobdir, requests = sys.argv[1:]
+
+    class S(scrapy.Spider):
+        name = "s"
+
+        async def start(self):
+            for n in range(int(requests)):
+                yield scrapy.Request(f"{site}/recaptcha-v2/{n}", errback=self.failed, meta={"capsolver": True})
+
+        def parse(self, response):
+            print(json.dumps(["page", response.css(".product::text").get()]), flush=True)
+
+        def failed(self, failure):
+            print(json.dumps(["error", type(failure.value).__name__]), flush=True)
+
+    process = CrawlerProcess({
+        "ADDONS": {"scrapy_capsolver.Addon": 500}, "CAPSOLVER_API_URL": api, "JOBDIR": jobdir or None,
+        "TELNETCONSOLE_ENABLED": False, "REMOTE_CONTROL_ENABLED": False, "CONCURRENT_REQUESTS_PER_DOMAIN": 16,
+        "DOWNLOAD_DELAY": 0,
+    })
+    process.crawl(S)
+    process.start()
+"""
+
+
+@contextmanager
+def running(*arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, *arguments],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def interrupt(process: subprocess.Popen[str], solves: int) -> tuple[float, list[list[str]], str]:
+    """SIGINT once so many solves are open. Seconds until the process ended, what it printed, its log."""
+    assert process.stderr is not None
+    log = ""
+    for line in process.stderr:
+        log += line
+        solves -= "DEBUG: recaptcha_v2 at 127.0.0.1" in line
+        if not solves:
+            break
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    output, rest = process.communicate(timeout=60)
+    return time.monotonic() - began, [json.loads(line) for line in output.splitlines()], log + rest
+
+
+@pytest.mark.parametrize("with_jobdir", [False, True])
+def test_sigint_with_open_solves(with_jobdir: bool, tmp_path: Path) -> None:
+    script = tmp_path / "spider.py"
+    script.write_text(textwrap.dedent(SPIDER))
+    jobdir = str(tmp_path / "job") if with_jobdir else ""
+    with running("-m", "scrapy_capsolver.simulator", "--solve-seconds", "60") as service:
+        assert service.stdout is not None
+        where = json.loads(service.stdout.readline())
+        arguments = (str(script), where["api"], where["site"], jobdir, "40")
+        with running(*arguments, CAPSOLVER_API_KEY=where["key"]) as spider:
+            seconds, printed, log = interrupt(spider, 40)
+        assert seconds < 3  # the process's own end included
+        assert printed == ([] if with_jobdir else [["error", "CaptchaCancelledError"]] * 40)
+        assert "Spider closed (shutdown)" in log
+        assert "Traceback" not in log
+        if with_jobdir:
+            configure(where["api"], solve_seconds=[1, 1])
+            with running(*arguments[:-1], "0", CAPSOLVER_API_KEY=where["key"]) as spider:
+                output, _ = spider.communicate(timeout=60)
+            assert sorted(json.loads(line)[1] for line in output.splitlines()) == sorted(
+                f"Product {n}" for n in range(40)
+            )
+
+
+def configure(api: str, **values: Any) -> None:
+    body = json.dumps(values).encode()
+    request = urllib.request.Request(f"{api}/_simulator/configure", data=body, method="POST")
+    with urllib.request.urlopen(request) as response:
+        assert response.status == 200

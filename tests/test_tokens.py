@@ -1,0 +1,113 @@
+"""Tokens age and work once: what is sent, and what is thrown away."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from scrapy import Request
+from scrapy.utils.defer import deferred_f_from_coro_f
+from twisted.internet.error import ConnectError
+
+import scrapy_capsolver.middleware
+from scrapy_capsolver.families import family
+from tests.crawls import crawl, simulator
+
+if TYPE_CHECKING:
+    import pytest
+
+
+@deferred_f_from_coro_f
+async def test_a_token_that_aged_is_thrown_away_and_the_page_asked_for_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    lifetimes = iter([scrapy_capsolver.middleware.SEND_MARGIN, 120.0])  # the first is over before it is sent
+    monkeypatch.setattr(type(family("recaptcha_v2")), "lifetime", property(lambda self: next(lifetimes)))
+    async with simulator() as capsolver:
+        done = await crawl(capsolver, [Request(f"{capsolver.site_url}/recaptcha-v2/1", meta={"capsolver": True})])
+        assert done.response.css(".product::text").get() == "Product 1"
+        assert done.ours()["wasted/expired"] == 1
+        state = capsolver.state()
+        assert (state["tasks"]["paid"], state["tokens"]["accepted"], state["tokens"]["refused"]) == (2, 1, {})
+
+
+@deferred_f_from_coro_f
+async def test_aged_tokens_count_as_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(family("recaptcha_v2")), "lifetime", 0.0)
+    async with simulator() as capsolver:
+        done = await crawl(capsolver, ["/recaptcha-v2/1"], CAPSOLVER_RETRY_TIMES=1)
+        assert "still gated after 2 solves" in str(done.error)
+        assert capsolver.state()["tokens"]["accepted"] == 0
+
+
+@deferred_f_from_coro_f
+async def test_a_token_that_was_sent_is_not_sent_again_by_a_retry() -> None:
+    """The site answers the first request that carries a token with an error, once the token is used up."""
+
+    class Stumbling:
+        stumbled = 0
+
+        def process_response(self, request: Request, response: Any, spider: Any = None) -> Any:
+            if request.method == "POST" and not Stumbling.stumbled:
+                Stumbling.stumbled += 1
+                return response.replace(status=500)
+            return response
+
+    async with simulator() as capsolver:
+        done = await crawl(
+            capsolver, ["/recaptcha-v2/1"], DOWNLOADER_MIDDLEWARES={Stumbling: 900}, RETRY_ENABLED=True, RETRY_TIMES=2
+        )
+        assert done.response.css(".product::text").get() == "Product 1"
+        assert done.ours()["sent_before"] == 1
+        tokens = capsolver.state()["tokens"]
+        assert (tokens["accepted"], tokens["presented_twice"], tokens["refused"]) == (2, 0, {})
+
+
+@deferred_f_from_coro_f
+async def test_a_token_that_never_left_is_sent_by_the_retry() -> None:
+    class Refusing:
+        refused = 0
+
+        def process_request(self, request: Request, spider: Any = None) -> None:
+            if request.method == "POST" and not Refusing.refused:
+                Refusing.refused += 1
+                raise ConnectError
+
+    async with simulator() as capsolver:
+        done = await crawl(
+            capsolver, ["/recaptcha-v2/1"], DOWNLOADER_MIDDLEWARES={Refusing: 900}, RETRY_ENABLED=True, RETRY_TIMES=2
+        )
+        assert done.response.css(".product::text").get() == "Product 1"
+        assert capsolver.state()["tasks"]["paid"] == 1
+
+
+@deferred_f_from_coro_f
+async def test_tokens_are_never_shared() -> None:
+    async with simulator() as capsolver:
+        done = await crawl(capsolver, [f"/recaptcha-v2/{n}" for n in range(30)])
+        assert sorted(r.css(".product::text").get() for r in done.responses) == sorted(
+            f"Product {n}" for n in range(30)
+        )
+        state = capsolver.state()
+        assert state["tasks"]["paid"] == 30
+        assert (state["tokens"]["accepted"], state["tokens"]["presented_twice"], state["tokens"]["refused"]) == (
+            30,
+            0,
+            {},
+        )
+
+
+@deferred_f_from_coro_f
+async def test_requests_that_meet_a_gate_at_once_each_stay_in_their_session() -> None:
+    """Each first response gives a session of its own, to which its form is bound; one cookie jar holds the last."""
+    async with simulator(solve_seconds=(1, 20)) as capsolver:
+        done = await crawl(capsolver, [f"/{gate}/{n}" for n in range(8) for gate in ("turnstile", "recaptcha-v2")])
+        assert len(done.responses) == 16
+        assert capsolver.state()["tasks"]["paid"] == 16
+
+
+@deferred_f_from_coro_f
+async def test_image_answers_stay_in_their_session() -> None:
+    async with simulator() as capsolver:
+        flag = {"type": "ImageToTextTask", "selector": "img#captcha", "inject": {"form": "answer"}}
+        urls = [Request(f"{capsolver.site_url}/image/{n}", meta={"capsolver": flag}) for n in range(8)]
+        done = await crawl(capsolver, urls)
+        assert len(done.responses) == 8
+        assert capsolver.state()["tasks"]["paid"] == 8

@@ -1,0 +1,297 @@
+"""The way of a request: what a spider sees of it. Real crawls against the simulator."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from scrapy import FormRequest, Request
+from scrapy.utils.defer import deferred_f_from_coro_f
+
+from scrapy_capsolver.errors import UnsolvableCaptchaError, UnsupportedCaptchaError
+from tests.crawls import Crawl, crawl, simulator
+
+GATES = [
+    "recaptcha-v2",
+    "recaptcha-v2-invisible",
+    "recaptcha-v2-enterprise",
+    "recaptcha-v3",
+    "recaptcha-v3-enterprise",
+    "turnstile",
+]
+V2 = "ReCaptchaV2TaskProxyLess"
+IMAGE = {"type": "ImageToTextTask", "selector": "img#captcha", "inject": {"form": "answer"}}
+
+
+def product(done: Crawl) -> str | None:
+    return done.response.css(".product::text").get()  # type: ignore[no-any-return]
+
+
+def flagged(url: str, flag: Any = True, **kwargs: Any) -> Request:
+    return Request(url, meta={"capsolver": flag}, **kwargs)
+
+
+# Every family, every way in which its page may be written
+
+
+STYLES = ["", "?style=ok", "?style=rendered", "?style=get-form", "?style=multipart", "?style=no-form"]
+
+
+@pytest.mark.parametrize(
+    ("gate", "style"),
+    [(gate, style) for gate in GATES for style in STYLES if "-v3" not in gate or style != "?style=rendered"],
+)
+@deferred_f_from_coro_f
+async def test_a_flagged_request_reaches_its_callback_with_the_page(gate: str, style: str) -> None:
+    async with simulator() as capsolver:
+        done = await crawl(capsolver, [f"/{gate}/7{style}"])
+        assert product(done) == "Product 7"
+        assert "capsolver" in done.response.flags
+        state = capsolver.state()
+        assert (state["tasks"]["paid"], state["tokens"]["accepted"], state["tokens"]["refused"]) == (1, 1, {})
+
+
+@pytest.mark.parametrize("gate", ["recaptcha-v2", "turnstile"])
+@deferred_f_from_coro_f
+async def test_a_widget_is_solved_where_the_flag_names_the_type_and_not_otherwise(gate: str) -> None:
+    task_type = {"recaptcha-v2": V2, "turnstile": "AntiTurnstileTaskProxyLess"}[gate]
+    async with simulator() as capsolver:
+        url = f"{capsolver.site_url}/{gate}/7?style=widget"
+        plain = await crawl(capsolver, [flagged(url)])
+        assert plain.response.flags == []
+        assert capsolver.state()["tasks"]["created"] == 0
+        named = await crawl(capsolver, [flagged(url, {"type": task_type})])
+        assert "Product 7" in named.response.text
+        assert capsolver.state()["tasks"]["paid"] == 1
+
+
+@pytest.mark.parametrize("style", ["", "?style=data-uri", "?style=ok"])
+@deferred_f_from_coro_f
+async def test_image_captchas(style: str) -> None:
+    async with simulator() as capsolver:
+        done = await crawl(capsolver, [flagged(f"{capsolver.site_url}/image/3{style}", IMAGE)])
+        assert product(done) == "Product 3"
+        assert done.response.meta["capsolver_solution"]["text"]
+        assert done.ours().get("polls", 0) == 0
+
+
+@deferred_f_from_coro_f
+async def test_an_image_that_is_not_there_means_that_the_page_is_not_gated() -> None:
+    async with simulator() as capsolver:
+        done = await crawl(capsolver, [flagged(f"{capsolver.site_url}/free/3", IMAGE)])
+        assert product(done) == "Product 3"
+        assert capsolver.state()["tasks"]["created"] == 0
+
+
+# Where the solution goes
+
+
+@pytest.mark.parametrize("gate", ["recaptcha-v2", "turnstile"])
+@deferred_f_from_coro_f
+async def test_inject_json(gate: str) -> None:
+    async with simulator() as capsolver:
+        request = flagged(
+            f"{capsolver.site_url}/json/{gate}/5",
+            {"type": "AntiTurnstileTaskProxyLess" if gate == "turnstile" else V2, "inject": {"json": "captcha.token"}},
+            method="POST",
+            body=json.dumps({"q": "shoes", "captcha": {"kind": "x"}}),
+            headers={"Content-Type": "application/json"},
+        )
+        done = await crawl(capsolver, [request])
+        assert "Product 5" in done.response.text
+        assert json.loads(done.response.request.body)["captcha"].keys() == {"kind", "token"}
+
+
+@deferred_f_from_coro_f
+async def test_inject_header_and_query() -> None:
+    async with simulator() as capsolver:
+        done = await crawl(
+            capsolver,
+            [
+                flagged(f"{capsolver.site_url}/header/recaptcha-v2/5", {"inject": {"header": "X-Captcha-Token"}}),
+                flagged(f"{capsolver.site_url}/query/recaptcha-v2/6", {"inject": {"query": "captcha"}}),
+            ],
+        )
+        assert sorted(r.css(".product::text").get() for r in done.responses) == ["Product 5", "Product 6"]
+
+
+@deferred_f_from_coro_f
+async def test_a_form_request_keeps_its_own_fields() -> None:
+    async with simulator() as capsolver:
+        url = f"{capsolver.site_url}/post/recaptcha-v2/5"
+        done = await crawl(capsolver, [FormRequest(url, formdata={"q": "red shoes"}, meta={"capsolver": True})])
+        assert "Product 5" in done.response.text
+        assert "red shoes" in done.response.text
+        assert done.response.request.method == "POST"
+
+
+@deferred_f_from_coro_f
+async def test_before_solves_without_asking_the_page_first() -> None:
+    async with simulator() as capsolver:
+        flag = {"type": V2, "websiteKey": capsolver.site_keys["recaptcha-v2"], "when": "before"}
+        request = FormRequest(
+            f"{capsolver.site_url}/post/recaptcha-v2/5", formdata={"q": "shoes"}, meta={"capsolver": flag}
+        )
+        done = await crawl(capsolver, [request])
+        assert "Product 5" in done.response.text
+        assert done.stats["downloader/request_count"] == 1
+        assert capsolver.state()["tasks"]["paid"] == 1
+
+
+@deferred_f_from_coro_f
+async def test_what_the_page_makes_impossible_is_an_error_before_anything_is_paid() -> None:
+    async with simulator() as capsolver:
+        request = flagged(
+            f"{capsolver.site_url}/recaptcha-v2/5", {"inject": {"json": "captcha.token"}}, method="POST", body="a=b"
+        )
+        done = await crawl(capsolver, [request])
+        assert isinstance(done.error, UnsupportedCaptchaError)
+        assert capsolver.state()["api"]["calls"].get("createTask", 0) == 0
+
+
+# What the retried request keeps
+
+
+@deferred_f_from_coro_f
+async def test_the_retried_request_keeps_what_the_author_gave_it() -> None:
+    seen: dict[str, Any] = {}
+
+    def special(self: Any, response: Any, colour: str) -> None:
+        seen.update(colour=colour, meta=dict(response.meta), response=response)
+
+    async with simulator() as capsolver:
+        url = f"{capsolver.site_url}/recaptcha-v2/7"
+
+        class Callbacks:
+            pass
+
+        def parse(done: Crawl, spider: Any, response: Any) -> list[Request]:
+            if response.url.endswith("/free/1"):
+                return [
+                    Request(
+                        url,
+                        callback=lambda r, colour: special(spider, r, colour),
+                        cb_kwargs={"colour": "red"},
+                        cookies={"session": "mine"},
+                        headers={"X-Own": "1"},
+                        priority=3,
+                        meta={"capsolver": True, "mine": [1, 2], "dont_merge_cookies": False},
+                    )
+                ]
+            return []
+
+        done = await crawl(capsolver, [Request(f"{capsolver.site_url}/free/1")], parse=parse)
+        assert not done.errors
+        response = seen["response"]
+        assert response.css(".product::text").get() == "Product 7"
+        assert seen["colour"] == "red"
+        assert seen["meta"]["mine"] == [1, 2]
+        assert response.request.headers["X-Own"] == b"1"
+        assert b"session=mine" in response.request.headers["Cookie"]
+        assert response.request.priority == 103
+        private = [key for key in seen["meta"] if key.startswith("_capsolver")]
+        assert not private
+        assert "dont_cache" not in seen["meta"]
+        assert "is_start_request" not in response.request.meta
+
+
+@deferred_f_from_coro_f
+async def test_the_solution_is_in_the_responses_meta_and_a_copy_of_it_is_not_carried_on() -> None:
+    def parse(done: Crawl, spider: Any, response: Any) -> list[Request]:
+        if "recaptcha" in response.url:
+            assert response.meta["capsolver_solution"]["gRecaptchaResponse"]
+            return [response.follow("/free/2", meta=response.meta)]
+        return []
+
+    async with simulator() as capsolver:
+        done = await crawl(capsolver, ["/recaptcha-v2/1"], parse=parse)
+        assert [r.css(".product::text").get() for r in done.responses] == ["Product 1", "Product 2"]
+        assert "capsolver_solution" not in done.responses[1].meta
+        assert capsolver.state()["tasks"]["created"] == 1
+
+
+# Redirects
+
+
+@pytest.mark.parametrize("style", ["", "?style=thanks"])
+@deferred_f_from_coro_f
+async def test_a_redirect_to_a_gate_goes_back_to_the_page_first_asked_for(style: str) -> None:
+    async with simulator() as capsolver:
+        done = await crawl(capsolver, [f"/redirect/recaptcha-v2/7{style}"])
+        assert product(done) == "Product 7"
+        assert done.response.url == f"{capsolver.site_url}/redirect/recaptcha-v2/7{style}"
+        assert "capsolver" in done.response.flags
+        assert capsolver.state()["tasks"]["paid"] == 1
+
+
+@deferred_f_from_coro_f
+async def test_the_way_back_from_a_gate_repeats_the_form_that_was_first_sent() -> None:
+    async with simulator() as capsolver:
+        request = FormRequest(
+            f"{capsolver.site_url}/redirect/recaptcha-v2/7?style=thanks", formdata={"q": "x"}, meta={"capsolver": True}
+        )
+        done = await crawl(capsolver, [request])
+        assert product(done) == "Product 7"
+        assert (done.response.request.method, done.response.request.body) == ("POST", b"q=x")
+        assert done.response.request.headers["Content-Type"] == b"application/x-www-form-urlencoded"
+
+
+# Attempts
+
+
+@deferred_f_from_coro_f
+async def test_attempts_are_bounded_where_the_site_rejects_every_solution() -> None:
+    async with simulator() as capsolver:
+        done = await crawl(capsolver, ["/reject/recaptcha-v2/7"], CAPSOLVER_RETRY_TIMES=1)
+        assert isinstance(done.error, UnsolvableCaptchaError)
+        assert done.error.attempts == 2
+        assert capsolver.state()["tasks"]["paid"] == 2
+        assert done.ours()["wasted/rejected"] == 2
+
+
+@deferred_f_from_coro_f
+async def test_failed_solves_are_tried_again_and_count_as_attempts() -> None:
+    async with simulator(quirks=["solve-failed:1"]) as capsolver:
+        done = await crawl(capsolver, ["/recaptcha-v2/7"])
+        assert product(done) == "Product 7"
+        assert (capsolver.state()["tasks"]["created"], capsolver.state()["tasks"]["paid"]) == (2, 1)
+    async with simulator(quirks=["solve-failed"]) as capsolver:
+        done = await crawl(capsolver, ["/recaptcha-v2/7"], CAPSOLVER_RETRY_TIMES=1)
+        assert isinstance(done.error, UnsolvableCaptchaError)
+        assert (done.error.code, done.error.attempts) == ("ERROR_CAPTCHA_SOLVE_FAILED", 2)
+        assert capsolver.state()["tasks"]["created"] == 2
+
+
+# Expect
+
+
+@deferred_f_from_coro_f
+async def test_expect_settles_what_is_gated() -> None:
+    async with simulator() as capsolver:
+        site = capsolver.site_url
+        widget = {"expect": ".product"}
+        done = await crawl(capsolver, [flagged(f"{site}/recaptcha-v2/7?style=widget", widget)])
+        assert "Product 7" in done.response.text
+        assert capsolver.state()["tasks"]["created"] == 1
+        done = await crawl(capsolver, [flagged(f"{site}/recaptcha-v2/7?style=widget", {"expect": "article, main, p"})])
+        assert capsolver.state()["tasks"]["created"] == 1
+        done = await crawl(capsolver, [flagged(f"{site}/free/7", {"expect": ".nowhere"})])
+        assert isinstance(done.error, UnsupportedCaptchaError)
+        assert ".nowhere" in str(done.error)
+
+
+@deferred_f_from_coro_f
+async def test_errors_of_the_site_stay_the_sites() -> None:
+    async with simulator() as capsolver:
+        site = capsolver.site_url
+        done = await crawl(
+            capsolver,
+            [
+                flagged(f"{site}/status/404", {"expect": ".x"}),
+                flagged(f"{site}/status/403"),
+                flagged(f"{site}/status/500"),
+            ],
+        )
+        assert sorted(error.response.status for error in done.errors) == [403, 404, 500]  # type: ignore[attr-defined]
+        assert capsolver.state()["api"]["calls"].get("createTask", 0) == 0

@@ -1,0 +1,39 @@
+# Everything runs in its own .venv, made on first use. PYTHON is what makes it.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: example test lint wheel tox clean
+
+example: .venv/installed
+	$(BIN)/python example_project/run.py
+
+test: lint .venv/installed-dev
+	$(BIN)/python -m pytest --cov --cov-report=term
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# On the oldest Scrapy that is supported, on 2.14.2, and on the newest.
+tox: .venv/installed-dev
+	$(BIN)/tox
+
+wheel: .venv/installed-dev
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
+
+clean:
+	rm -rf .venv .tox build dist *.egg-info
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/installed: .venv/bin/python setup.cfg pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+.venv/installed-dev: .venv/bin/python setup.cfg pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@ .venv/installed

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scrapy_capsolver.order import ORDER
-
 if TYPE_CHECKING:
     from scrapy.settings import BaseSettings
 
@@ -14,6 +12,8 @@ class Addon:
     """Puts the middleware in its place, unless the user has given it one, or has switched it off with None."""
 
     def update_settings(self, settings: BaseSettings) -> None:
-        from scrapy_capsolver.middleware import CapSolverMiddleware  # noqa: PLC0415 - loads treq, when it is needed
+        # Here, not above: they load treq and Scrapy's middlewares, which ``import scrapy_capsolver`` has no need of.
+        from scrapy_capsolver.middleware import CapSolverMiddleware  # noqa: PLC0415
+        from scrapy_capsolver.order import ORDER  # noqa: PLC0415
 
         settings.setdefault_in_component_priority_dict("DOWNLOADER_MIDDLEWARES", CapSolverMiddleware, ORDER)

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 
 from scrapy_capsolver.errors import UnsupportedCaptchaError
 from scrapy_capsolver.flag import META_KEY
+from scrapy_capsolver.sites import without_secrets
 from scrapy_capsolver.trail import KEY
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ async def _fetch(crawler: Crawler, url: str, challenge: Challenge, request: Requ
     )
     for name in ("Content-Type", "Content-Length"):
         fetch.headers.pop(name, None)
-    fetch.headers["Referer"] = challenge.url
+    fetch.headers["Referer"] = without_secrets(challenge.url)
     for key in (
         KEY,
         "is_start_request",

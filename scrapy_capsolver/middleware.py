@@ -16,10 +16,10 @@ from urllib.parse import urlsplit
 
 from scrapy import signals
 from scrapy.exceptions import NotConfigured
-from scrapy.http.request import NO_CALLBACK
 from twisted.internet.defer import CancelledError
 from twisted.internet.error import ConnectError, DNSLookupError
 
+from scrapy_capsolver.detour import way_back
 from scrapy_capsolver.errors import (
     CaptchaCancelledError,
     CaptchaConfigurationError,
@@ -29,13 +29,13 @@ from scrapy_capsolver.errors import (
 )
 from scrapy_capsolver.families import family as family_named
 from scrapy_capsolver.fetching import task_maker
-from scrapy_capsolver.flag import META_KEY, PLAIN, Flag, parse_flag
 from scrapy_capsolver.gating import challenge_before, find_challenge
 from scrapy_capsolver.order import ORDER, misplacements
 from scrapy_capsolver.service import CapSolver
 from scrapy_capsolver.session import session_of, with_cookies
 from scrapy_capsolver.settings import SettingError, is_enabled, read_settings, unknown_settings
 from scrapy_capsolver.trail import KEY, Trail, back_to_origin, changed_headers, fingerprint, note_origin
+from scrapy_capsolver.which import Flags
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -45,7 +45,8 @@ if TYPE_CHECKING:
     from scrapy.http import Response
     from typing_extensions import Self
 
-    from scrapy_capsolver.families.base import Challenge
+    from scrapy_capsolver.families import Challenge
+    from scrapy_capsolver.flag import Flag
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +57,6 @@ FAILED_FLAG = "capsolver_failed"
 
 SEND_MARGIN = 10.0  # seconds of a token's life that the way to the site may take
 _KEPT_SOLUTIONS = 10_000  # for responses that have not come yet
-_UNSET = object()
 
 
 class CapSolverMiddleware:
@@ -76,10 +76,9 @@ class CapSolverMiddleware:
         assert crawler.stats is not None
         self._crawler = crawler
         self._stats: Any = crawler.stats
-        self._default: Flag | CaptchaError | None = PLAIN if self.settings.auto else None
+        self._flags = Flags(auto=self.settings.auto, allowed_domains=self.settings.allowed_domains, count=self._count)
         self._attempts = 1 + self.settings.retry_times
         self._solutions: dict[str, dict[str, Any]] = {}
-        self._skipped_hosts: set[str] = set()
         self._retried_statuses = (
             {int(status) for status in crawler.settings.getlist("RETRY_HTTP_CODES")}
             if crawler.settings.getbool("RETRY_ENABLED")
@@ -95,23 +94,24 @@ class CapSolverMiddleware:
         return middleware
 
     def _spider_opened(self, spider: Spider) -> None:
-        if hasattr(spider, META_KEY):
-            try:
-                self._default = parse_flag(getattr(spider, META_KEY), f"spider.{META_KEY}")
-            except CaptchaError as error:
-                self._default = error
-                logger.error(error.message)
+        self._flags.read_spider(spider)
         chain = getattr(getattr(self._crawler.engine, "downloader", None), "middleware", None)
         for wrong in misplacements(getattr(chain, "middlewares", ()), self):
             logger.warning("CapSolverMiddleware stands %s: its order number should be %d", wrong, ORDER)
 
     async def _spider_closed(self) -> None:
+        if self._solutions:  # their requests were dropped with the queue, or failed on their way to the site
+            self._count("wasted/undelivered", len(self._solutions))
         await self._capsolver.close()
 
     # The way out
 
     def process_request(self, request: Request, spider: Spider | None = None) -> Awaitable[Request | None] | None:
-        flag = self._flag_of(request, request.url)
+        try:
+            flag = self._flags.of(request, request.url)
+        except CaptchaError as error:
+            self._report(error, None)
+            raise
         return None if flag is None else self._send(request, flag)
 
     async def _send(self, request: Request, flag: Flag) -> Request | None:
@@ -133,7 +133,7 @@ class CapSolverMiddleware:
 
     def _start_over(self, request: Request, trail: Trail) -> Request:
         """The solution in the request is used up, by time or by use: ask for the page as if there had been none."""
-        self._count("sent_before" if trail.sent else "wasted/expired")
+        self._count("already_sent" if trail.sent else "wasted/expired")
         self._solutions.pop(trail.ticket, None)
         assert trail.origin is not None
         fresh = Trail(trail.attempts, trail.origin, uncached=trail.uncached, raised=True)
@@ -158,7 +158,7 @@ class CapSolverMiddleware:
     def process_response(
         self, request: Request, response: Response, spider: Spider | None = None
     ) -> Awaitable[Request | Response] | Response:
-        flag = self._flag_of(request, response.url)
+        flag = self._flags.of(request, response.url)
         return response if flag is None else self._receive(request, response, flag)
 
     async def _receive(self, request: Request, response: Response, flag: Flag) -> Request | Response:
@@ -222,8 +222,7 @@ class CapSolverMiddleware:
         self, challenge: Challenge, request: Request, flag: Flag, trail: Trail, session: list[dict[str, Any]]
     ) -> Request:
         """Solve the challenge and give the request with the solution in it, to be sent in the challenge's session."""
-        host = urlsplit(challenge.url).hostname
-        family = family_named(challenge.family)
+        family, host = family_named(challenge.family), urlsplit(challenge.url).hostname
         self._count(f"challenges/{challenge.family}")
         if trail.ticket:
             self._count("wasted/rejected")
@@ -235,7 +234,8 @@ class CapSolverMiddleware:
             )
         logger.debug("%s at %s: %s", challenge.family, host, "; ".join(challenge.reasons))
 
-        base, origin, go_back = self._way_back(challenge, request, flag, trail)
+        to_form = challenge.form is not None and (flag.inject is None or flag.inject.form is not None)
+        base, origin, go_back = way_back(request, trail, to_form=to_form)
         family.rehearse(base, challenge, flag.inject)
 
         try:
@@ -248,7 +248,7 @@ class CapSolverMiddleware:
             raise CaptchaCancelledError("cancelled while its captcha was being solved") from None
         attempts = trail.attempts + solved.attempts
         self._count(f"solved/{challenge.family}")
-        self._count("solve_seconds", solved.seconds)
+        self._count(f"solve_seconds/{challenge.family}", solved.seconds)
         logger.info(
             "Solved %s at %s in %.1f s (attempt %d, %d polls)",
             challenge.family,
@@ -281,24 +281,6 @@ class CapSolverMiddleware:
             ),
         )
 
-    def _way_back(
-        self, challenge: Challenge, request: Request, flag: Flag, trail: Trail
-    ) -> tuple[Request, dict[str, Any] | None, bool]:
-        """What the solution is put into: the request for the page first asked for, without an earlier solution.
-
-        Also that page, where it is known by now, and whether it must be asked for once more after the gate's own form
-        was sent, since a redirect had led to the gate.
-        """
-        redirects = request.meta.get("redirect_urls")
-        origin = trail.origin or ({"url": redirects[0], "method": "GET"} if redirects else None)
-        base = request if origin is None else back_to_origin(request, origin)
-        if not (redirects or trail.go_back) or origin is None:
-            return base, origin, False
-        if challenge.form is None or (flag.inject is not None and flag.inject.form is None):
-            return base, origin, False
-        go_back = trail.go_back or (not trail.went_back and _is_detour(origin["url"], request))
-        return base.replace(method="GET", body=b""), origin, go_back
-
     def _resend(self, request: Request, trail: Trail) -> Request:
         """The request as it goes back to the scheduler: ahead of the rest, past the dupe filter and the cache."""
         priority = request.priority if trail.raised else request.priority + self.settings.priority_adjust
@@ -325,12 +307,12 @@ class CapSolverMiddleware:
 
     def _report(self, error: CaptchaError, challenge: Challenge | None) -> None:
         self._count(f"failed/{type(error).__name__}")
-        if error.possibly_paid:
-            self._count("failed_possibly_paid", error.possibly_paid)
         if challenge is not None:
-            error.add_context(f"{challenge.family} at {urlsplit(challenge.url).hostname}")
-        # What the breaker refused was logged when it opened.
-        logger.log(logging.DEBUG if isinstance(error.__cause__, CaptchaError) else logging.WARNING, "%s", error.message)
+            url = urlsplit(challenge.url)  # its query may hold secrets
+            error.add_context(f"{challenge.family} at {url.hostname}{url.path[:80]}")
+        # One line told what the breaker refuses, and that the crawl stops, when that began.
+        told = isinstance(error.__cause__, CaptchaError) or isinstance(error, CaptchaCancelledError)
+        logger.log(logging.DEBUG if told else logging.WARNING, "%s", error.message)
 
     def _passes_on(self, error: CaptchaError) -> bool:
         return self.settings.on_error == "pass" and not isinstance(
@@ -346,53 +328,8 @@ class CapSolverMiddleware:
         self._count("stopped")
         return self._resend(request, trail)
 
-    # Which requests
-
-    def _flag_of(self, request: Request, url: str) -> Flag | None:
-        """What the author asked for, or None for a request that is none of our business."""
-        value = request.meta.get(META_KEY, _UNSET)
-        if value is _UNSET:
-            if self._default is None or _is_for_robots(request):
-                return None
-            if isinstance(self._default, CaptchaError):
-                raise type(self._default)(self._default.message)
-            flag: Flag | None = self._default
-        else:
-            flag = parse_flag(value, f'request.meta["{META_KEY}"]')
-        if flag is None or not url.startswith(("http://", "https://")) or not self._is_allowed(url):
-            return None
-        return flag
-
-    def _is_allowed(self, url: str) -> bool:
-        domains = self.settings.allowed_domains
-        if not domains:
-            return True
-        host = (urlsplit(url).hostname or "").rstrip(".")
-        if any(host == domain or host.endswith(f".{domain}") for domain in domains):
-            return True
-        self._count("skipped/domain")
-        if host not in self._skipped_hosts:
-            self._skipped_hosts.add(host)
-            logger.info("Leaving %s alone: it is not in CAPSOLVER_ALLOWED_DOMAINS", host)
-        return False
-
     def _count(self, name: str, value: float = 1) -> None:
         self._stats.inc_value(f"capsolver/{name}", value)
-
-
-def _is_for_robots(request: Request) -> bool:
-    """robots.txt, as RobotsTxtMiddleware asks for it."""
-    return request.callback is NO_CALLBACK and bool(request.meta.get("dont_obey_robotstxt"))
-
-
-def _is_detour(url: str, request: Request) -> bool:
-    """Did a redirect lead from ``url`` to another page for now, rather than to where the page has moved?
-
-    A gate is reached by a temporary redirect; a page that moved, or that got its slash or its https, is the page.
-    """
-    reasons = request.meta.get("redirect_reasons", ())
-    moved = all(reason in {301, 308} for reason in reasons)
-    return not moved and urlsplit(url).path.rstrip("/") != urlsplit(request.url).path.rstrip("/")
 
 
 def _never_sent(exception: Exception) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, cast
 
 from scrapy.utils.defer import maybe_deferred_to_future
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from scrapy_capsolver.settings import CapSolverSettings
     from scrapy_capsolver.solving.clock import Clock
+
+logger = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.5  # between looks at whether the crawl is stopping
 _CLOSE_SECONDS = 1.0  # for connections that will not close (Twisted issue 7738)
@@ -76,6 +79,7 @@ class CapSolver:
 
     def _look(self) -> None:
         if self.is_stopping():
+            logger.info("The crawl is stopping: %d waiting requests are given back", len(self._waiting))
             self._cancel_all()
         if not self._waiting:
             self._watch.stop()

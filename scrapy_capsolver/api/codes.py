@@ -75,7 +75,7 @@ RULES: dict[str, Rule] = {
     "ERROR_ZERO_BALANCE": Rule(_CRAWL, "the account's balance is used up", _Account),
     "ERROR_TASK_NOT_SUPPORTED": Rule(_CRAWL, "CapSolver does not support this task type", _Unsupported, of_type=True),
     "ERROR_CAPTCHA_UNSOLVABLE": Rule(_NEW, "not recognised (CapSolver does not charge for that)", times=2),
-    "ERROR_CAPTCHA_SOLVE_FAILED": Rule(_NEW, "the solve failed: is the task type the page's?", times=2),  # undocumented
+    "ERROR_CAPTCHA_SOLVE_FAILED": Rule(_NEW, "the solve failed: if it always does, compare type and page", times=2),  # undocumented
     "ERROR_UNKNOWN_QUESTION": Rule(_REQUEST, "CapSolver does not know the question"),
     "ERROR_PROXY_BANNED": Rule(_REQUEST, "the proxy is banned by the site: use another one"),
     "ERROR_INVALID_IMAGE": Rule(_REQUEST, "CapSolver does not take an image of this size"),

@@ -169,7 +169,7 @@ class Solver:
             if fault is None:
                 self._count("tasks", 1)
             else:
-                self._count(f"refusals/{fault.code or 'no_envelope'}", 1)
+                self._count(f"tasks/refused/{fault.code or 'no_envelope'}", 1)
             return reply
         raise AssertionError("unreachable")
 
@@ -187,7 +187,7 @@ class Solver:
             ) from None
         progress.open_task = None  # it ended, one way or the other
         if reply.fault is not None:
-            self._count(f"failures/{reply.fault.code or 'unknown'}", 1)
+            self._count(f"tasks/failed/{reply.fault.code or 'unknown'}", 1)
         return reply, task.queries
 
     async def _follow(
@@ -196,7 +196,8 @@ class Solver:
         """Do what the error asks for and return where another task may be made; else raise."""
         rule, seen = fault.rule, progress.refusals[fault.code]
         progress.refusals[fault.code] += 1
-        error = rule.error(scrub(str(fault), task), code=fault.code or None, attempts=progress.attempts)
+        after = f" after {progress.attempts} tasks" if progress.attempts > 1 else ""
+        error = rule.error(scrub(str(fault), task) + after, code=fault.code or None, attempts=progress.attempts)
         if rule.action is Action.CRAWL or (rule.ends_crawl and seen >= rule.times):
             self._breaker.open(error, task["type"] if rule.of_type else None)
             raise error

@@ -1,0 +1,77 @@
+"""Which requests are the plugin's business: what their author flagged, within the domains that are allowed."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from scrapy.http.request import NO_CALLBACK
+
+from scrapy_capsolver.errors import CaptchaError
+from scrapy_capsolver.flag import META_KEY, PLAIN, Flag, parse_flag
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from scrapy import Request, Spider
+
+logger = logging.getLogger(__name__)
+
+_UNSET = object()
+
+
+class Flags:
+    """Reads the flag of each request, or the one that its spider or CAPSOLVER_AUTO sets for all."""
+
+    def __init__(self, *, auto: bool, allowed_domains: tuple[str, ...], count: Callable[[str], None]) -> None:
+        self._default: Flag | CaptchaError | None = PLAIN if auto else None
+        self._allowed_domains = allowed_domains
+        self._skipped_hosts: set[str] = set()
+        self._count = count
+
+    def read_spider(self, spider: Spider) -> None:
+        """Take over ``spider.capsolver``. A wrong one is told here, and fails each request that it flags."""
+        if not hasattr(spider, META_KEY):
+            return
+        try:
+            self._default = parse_flag(getattr(spider, META_KEY), f"spider.{META_KEY}")
+        except CaptchaError as error:
+            self._default = error
+            logger.error(error.message)
+
+    def of(self, request: Request, url: str) -> Flag | None:
+        """What the author asked for, or None for a request that is none of our business.
+
+        ``url`` is the request's, or its response's. Raises what :func:`parse_flag` does.
+        """
+        value = request.meta.get(META_KEY, _UNSET)
+        if value is _UNSET:
+            if self._default is None or _is_for_robots(request):
+                return None
+            if isinstance(self._default, CaptchaError):
+                raise type(self._default)(self._default.message) from self._default
+            flag: Flag | None = self._default
+        else:
+            flag = parse_flag(value, f'request.meta["{META_KEY}"]')
+        if flag is None or not url.startswith(("http://", "https://")) or not self._is_allowed(url):
+            return None
+        return flag
+
+    def _is_allowed(self, url: str) -> bool:
+        domains = self._allowed_domains
+        if not domains:
+            return True
+        host = (urlsplit(url).hostname or "").rstrip(".")
+        if any(host == domain or host.endswith(f".{domain}") for domain in domains):
+            return True
+        self._count("skipped/domain")
+        if host not in self._skipped_hosts:
+            self._skipped_hosts.add(host)
+            logger.info("Leaving %s alone: it is not in CAPSOLVER_ALLOWED_DOMAINS", host)
+        return False
+
+
+def _is_for_robots(request: Request) -> bool:
+    """robots.txt, as RobotsTxtMiddleware asks for it."""
+    return request.callback is NO_CALLBACK and bool(request.meta.get("dont_obey_robotstxt"))

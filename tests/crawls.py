@@ -126,11 +126,11 @@ async def crawl(
     for name, value in (attributes or {}).items():
         setattr(OneSpider, name, value)
     result.crawler = get_crawler(OneSpider, settings_for(simulator, **settings))
-    await maybe_deferred_to_future(_crawl(result.crawler))
+    await maybe_deferred_to_future(run(result.crawler))
     return result
 
 
-def _crawl(crawler: Crawler) -> Any:
+def run(crawler: Crawler) -> Any:
     if hasattr(crawler, "crawl_async"):
         return deferred_from_coro(crawler.crawl_async())
     return crawler.crawl()

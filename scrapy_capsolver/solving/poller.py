@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 
 from scrapy_capsolver.api.codes import Action
 from scrapy_capsolver.api.transport import TransportError
-from scrapy_capsolver.solving.schedule import MAX_AGE, MAX_QUERIES, SolveTimes
+from scrapy_capsolver.solving.schedule import MAX_AGE, MAX_QUERIES, Solve, SolveTimes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -50,7 +50,11 @@ class OpenTask:
     failures: int = 0
     """Polls in a row that brought no answer."""
     result: Deferred[Reply] = field(default_factory=Deferred)
-    done: bool = False
+    solve: Solve = field(default_factory=Solve)
+
+    @property
+    def done(self) -> bool:
+        return self.solve.ended
 
 
 class Poller:
@@ -82,9 +86,14 @@ class Poller:
         Fails with :class:`ResultLostError`. Cancelling it stops the polling.
         """
         task.result = Deferred(lambda _: self._close(task))
+        task.solve = self._times[task.type].begin()
         self._open += 1
-        self._schedule(task, task.created + self._times[task.type].next_age(self._clock.seconds() - task.created))
+        self._plan(task)
         return task.result
+
+    def _plan(self, task: OpenTask, later: float = 0.0) -> None:
+        """Ask when an answer is likely, or so many seconds later."""
+        self._schedule(task, task.created + task.solve.next_age(self._clock.seconds() - task.created) + later)
 
     def _schedule(self, task: OpenTask, at: float) -> None:
         heapq.heappush(self._waiting, (at, next(self._order), task))
@@ -161,11 +170,10 @@ class Poller:
         now = self._clock.seconds()
         fault = reply.fault
         if reply.ready:
-            self._times[task.type].add(task.asked_age, asked_age)
-            self._end(task).callback(reply)
+            self._end(task, (task.asked_age + asked_age) / 2).callback(reply)
         elif fault is None and (reply.task_id is None or reply.task_id == task.id):
             task.asked_age, task.failures = asked_age, 0
-            self._schedule(task, task.created + self._times[task.type].next_age(now - task.created))
+            self._plan(task)
         elif fault is None or fault.rule.action is Action.POLL or not fault.in_envelope:
             self._back_off(task)  # nothing readable, or not about this task
         elif fault.rule.action is Action.WAIT:
@@ -184,18 +192,17 @@ class Poller:
     def _back_off(self, task: OpenTask) -> None:
         """A poll that failed never loses the task: the next one follows, later each time."""
         task.failures += 1
-        now = self._clock.seconds()
-        planned = task.created + self._times[task.type].next_age(now - task.created)
-        self._schedule(task, planned + min(0.5 * 2 ** min(task.failures - 1, 8) - 0.5, _MAX_BACK_OFF))
+        self._plan(task, later=min(0.5 * 2 ** min(task.failures - 1, 8) - 0.5, _MAX_BACK_OFF))
 
-    def _end(self, task: OpenTask) -> Deferred[Reply]:
-        self._close(task)
+    def _end(self, task: OpenTask, seconds: float | None = None) -> Deferred[Reply]:
+        self._close(task, seconds)
         return task.result
 
-    def _close(self, task: OpenTask) -> None:
+    def _close(self, task: OpenTask, seconds: float | None = None) -> None:
+        """``seconds``: how long the solve took, as far as is known: it was ready between two queries."""
         if task.done:
             return
-        task.done = True
+        self._times[task.type].end(task.solve, seconds)
         self._open -= 1
         if not self._open:  # what is left in the heap and the list is done as well
             self._waiting.clear()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
+from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
 MAX_QUERIES = 120
@@ -26,35 +27,60 @@ _RELEARN_EVERY = 8  # solves
 _BINS = 8
 
 
+@dataclass(eq=False, slots=True)
+class Solve:
+    """One solve, running or ended, and the ages at which to ask about it: those that were best when it began."""
+
+    ages: tuple[float, ...] = FIRST_AGES
+    ended: bool = False
+    seconds: float | None = None
+
+    def next_age(self, age: float) -> float:
+        """The age at which to ask next, where there is no result at this ``age``."""
+        ages = self.ages
+        i = bisect_right(ages, age)
+        if i < len(ages):
+            # A late query must not be chased by the one that was planned right after it.
+            if ages[i] - age < MIN_SPACING / 2 and i + 1 < len(ages):
+                return ages[i + 1]
+            return max(ages[i], age + MIN_SPACING / 2)
+        return age + min(max(age / 12, ages[-1] - ages[-2]), 5.0)
+
+
 class SolveTimes:
-    """The recent solve times of one task type, in seconds."""
+    """The recent solve times of one task type, in seconds.
+
+    They count in the order in which solves began: of many that began together the quick ones end first, and would make
+    all solves look quick.
+    """
 
     def __init__(self) -> None:
+        self._running: deque[Solve] = deque()
         self._times: deque[float] = deque(maxlen=_REMEMBERED)
         self._sorted: list[float] = []
         self._ages: tuple[float, ...] = FIRST_AGES
         self._news = 0
 
-    def add(self, not_ready_at: float, ready_at: float) -> None:
-        """A solve ended between these ages, the last queries before and after it was ready."""
-        self._times.append((not_ready_at + ready_at) / 2)
+    def begin(self) -> Solve:
+        solve = Solve(self._ages)
+        self._running.append(solve)
+        return solve
+
+    def end(self, solve: Solve, seconds: float | None) -> None:
+        """``seconds`` is how long it took, None where it failed or was given up."""
+        solve.ended, solve.seconds = True, seconds
+        while self._running and self._running[0].ended:
+            seconds = self._running.popleft().seconds
+            if seconds is not None:
+                self._add(seconds)
+
+    def _add(self, seconds: float) -> None:
+        self._times.append(seconds)
         self._news += 1
         if len(self._times) >= _ENOUGH and (self._news >= _RELEARN_EVERY or not self._sorted):
             self._news = 0
             self._sorted = sorted(self._times)
             self._ages = _spread(self._sorted)
-
-    def next_age(self, age: float) -> float:
-        """The age at which to ask next about a task of this ``age`` that is not ready."""
-        i = bisect_right(self._ages, age)
-        if i < len(self._ages):
-            following = self._ages[i]
-            # A late query must not be chased by the one that was planned right after it.
-            if following - age >= MIN_SPACING / 2 or i + 1 == len(self._ages):
-                return max(following, age + MIN_SPACING / 2)
-            return self._ages[i + 1]
-        last_spacing = self._ages[-1] - self._ages[-2]
-        return age + min(max(age / 12, last_spacing), 5.0)
 
     def likelihood(self, since: float, age: float) -> float:
         """How likely a task that was not ready at age ``since`` is ready at ``age``: 0 to 1."""

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 def solve(times: SolveTimes, seconds: float, answer_takes: float = 0.02) -> tuple[int, float]:
     """Queries until a task that takes so long is found ready, and how long it was ready by then."""
     age = not_ready = 0.0
-    queries = 0
+    queries, running = 0, times.begin()
     while True:
-        asked = max(times.next_age(age), age)
+        asked = running.next_age(age)
         queries += 1
         if asked >= seconds:
-            times.add(not_ready, asked)
+            times.end(running, (not_ready + asked) / 2)
             return queries, asked - seconds
         not_ready, age = asked, asked + answer_takes
 
@@ -37,9 +37,9 @@ def mean(values: list[float]) -> float:
 
 
 def test_before_anything_is_learned_every_second_while_young_and_slower_with_age() -> None:
-    times = SolveTimes()
-    assert [times.next_age(age) for age in (0, 1, 2.01, 9)] == [1, 2, 3, 10]
-    assert times.next_age(14.1) - 14.1 > 3
+    first = SolveTimes().begin()
+    assert [first.next_age(age) for age in (0, 1, 2.01, 9)] == [1, 2, 3, 10]
+    assert first.next_age(14.1) - 14.1 > 3
     assert solve(SolveTimes(), 30)[0] == QUERIES
 
 
@@ -64,9 +64,9 @@ def test_what_is_learned_brings_results_sooner_within_the_same_queries(
 
 def test_queries_within_the_limits_of_the_service() -> None:
     for times in (SolveTimes(), _trained(0.3), _trained(5), _trained(100)):
-        age, queries = 0.0, 0
+        age, queries, solve_ = 0.0, 0, times.begin()
         while age < MAX_AGE:
-            following = times.next_age(age)
+            following = solve_.next_age(age)
             assert following > age
             age, queries = following, queries + 1
         assert queries <= MAX_QUERIES
@@ -82,15 +82,37 @@ def _trained(seconds: float) -> SolveTimes:
     times, chance = SolveTimes(), random.Random(3)
     for _ in range(64):
         at = chance.uniform(seconds * 0.9, seconds * 1.1)
-        times.add(at - 0.1, at + 0.1)
+        times.end(times.begin(), at)
     return times
 
 
-@given(st.lists(st.tuples(st.floats(0, 300), st.floats(0, 300)), max_size=200), st.floats(0, 300))
-def test_any_history_gives_a_next_query_that_is_later(history: list[tuple[float, float]], age: float) -> None:
+def test_of_solves_that_run_together_the_quick_ones_do_not_speak_for_all() -> None:
     times = SolveTimes()
-    for one, other in history:
-        times.add(min(one, other), max(one, other))
-    following = times.next_age(age)
+    together = [times.begin() for _ in range(100)]
+    for solve in together[50:]:
+        times.end(solve, 1.5)
+    assert together[0].next_age(1.6) == 2  # as before anything is learned
+    for solve in together[:50]:
+        times.end(solve, 20.0)
+    assert times.begin().next_age(1.6) > 2.3
+
+
+def test_solves_that_failed_teach_nothing_and_hold_up_nothing() -> None:
+    times = SolveTimes()
+    failed = times.begin()
+    others = [times.begin() for _ in range(40)]
+    for solve in others:
+        times.end(solve, 20.0)
+    assert others[0].next_age(0) == 1
+    times.end(failed, None)
+    assert times.begin().next_age(0) > 10
+
+
+@given(st.lists(st.floats(0, 300) | st.none(), max_size=200), st.floats(0, 300))
+def test_any_history_gives_a_next_query_that_is_later(history: list[float | None], age: float) -> None:
+    times = SolveTimes()
+    for seconds in history:
+        times.end(times.begin(), seconds)
+    following = times.begin().next_age(age)
     assert age < following <= max(age + 300, 301)
     assert 0 <= times.likelihood(0, age) <= 1

@@ -20,7 +20,7 @@ def find_challenge(response: Response, flag: Flag, *, tried: bool) -> Challenge 
     """The challenge that this response poses to a request with this flag, or None where it is the page itself.
 
     What counts as gated: for a bare ``True``, a page that is blocked; for a named type, a page that shows such a
-    captcha at all; with ``expect``, a page that lacks it, and nothing else. Once a solution was ``tried``, a page that
+    captcha at all; with ``expect``, a page that lacks it, and nothing else (JSON or an image is no page). Once a solution was ``tried``, a page that
     merely shows a captcha is taken for the answer to it, unless the author said what makes it one (``selector``).
 
     Raises:
@@ -36,10 +36,11 @@ def find_challenge(response: Response, flag: Flag, *, tried: bool) -> Challenge 
     if seen:
         return seen[0] if flag.type is None else _in_the_authors_words(seen[0], flag)
     blocked = response.status in BLOCKING_STATUSES
-    if flag.type is not None and (blocked or flag.expect is not None) and _is_complete(flag):
+    lacking = flag.expect is not None and page.is_markup
+    if flag.type is not None and (blocked or lacking) and _is_complete(flag):
         why = f"status {response.status}" if blocked else "what the flag expects is missing"
         return challenge_of_flag(flag, response.url, f"{why}, and the flag says what solves it")
-    if flag.expect is not None and response.status < 400:
+    if lacking and response.status < 400:
         raise UnsupportedCaptchaError(
             f'the page lacks {flag.expect!r} ("expect" of the flag) and shows no captcha that can be solved'
         )

@@ -163,15 +163,16 @@ class CapSolverMiddleware:
 
     async def _receive(self, request: Request, response: Response, flag: Flag) -> Request | Response:
         trail = Trail.of(request)
-        challenge = None
+        challenge, settled = None, flag.expect is not None
         try:
             try:
                 challenge = find_challenge(response, flag, tried=bool(trail.ticket))
             except UnsupportedCaptchaError:
-                if not trail.go_back:  # a gate that says "thank you" is not the page that is expected
+                if not _must_go_back(response, trail):  # a gate that says "thank you" is not the page expected
                     raise
+                settled = False
             if challenge is None:
-                return self._through(request, response, flag, trail)
+                return self._through(request, response, trail, settled=settled)
             if "cached" in response.flags:  # what the cache holds was gated once: look whether it still is
                 return self._resend(request, trail)
             session = session_of(self._crawler, request, response)
@@ -184,9 +185,10 @@ class CapSolverMiddleware:
                 raise
             return self._pass_on(error, request, response, trail)
 
-    def _through(self, request: Request, response: Response, flag: Flag, trail: Trail) -> Request | Response:
+    def _through(self, request: Request, response: Response, trail: Trail, *, settled: bool) -> Request | Response:
         """The page itself: to the callback with it, or first back to the page that a redirect led away from."""
-        if trail.go_back and trail.origin is not None and response.url != trail.origin["url"]:
+        if not settled and _must_go_back(response, trail):
+            assert trail.origin is not None
             trail.go_back, trail.went_back, trail.carrier = False, True, ""
             return self._resend(back_to_origin(request, trail.origin), trail)
         if response.status in self._retried_statuses:
@@ -330,6 +332,11 @@ class CapSolverMiddleware:
 
     def _count(self, name: str, value: float = 1) -> None:
         self._stats.inc_value(f"capsolver/{name}", value)
+
+
+def _must_go_back(response: Response, trail: Trail) -> bool:
+    """A gate's form was sent, and no redirect led back to the page first asked for."""
+    return trail.go_back and trail.origin is not None and response.url != trail.origin["url"]
 
 
 def _never_sent(exception: Exception) -> bool:

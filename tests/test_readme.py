@@ -76,7 +76,7 @@ async def test_the_first_spider_works() -> None:
         items: list[Any] = []
 
         class Keep:
-            def process_item(self, item: Any) -> Any:
+            def process_item(self, item: Any, spider: Any = None) -> Any:
                 items.append(item)
                 return item
 

@@ -150,6 +150,30 @@ async def test_what_the_page_makes_impossible_is_an_error_before_anything_is_pai
         assert capsolver.state()["api"]["calls"].get("createTask", 0) == 0
 
 
+@deferred_f_from_coro_f
+async def test_a_gate_without_a_page_is_solved_where_the_flag_says_all_that_is_needed() -> None:
+    async with simulator() as capsolver:
+        flag = {"type": V2, "inject": {"json": "captcha.token"}}
+
+        def request(flag: dict[str, Any]) -> Request:
+            url = f"{capsolver.site_url}/json/recaptcha-v2/5?style=json"
+            return flagged(url, flag, method="POST", body="{}", headers={"Content-Type": "application/json"})
+
+        done = await crawl(capsolver, [request({**flag, "websiteKey": capsolver.site_keys["recaptcha-v2"]})])
+        assert "Product 5" in done.response.text
+        done = await crawl(capsolver, [request(flag)])
+        assert done.error.response.status == 403  # type: ignore[attr-defined]
+
+
+@deferred_f_from_coro_f
+async def test_expect_is_for_pages_not_for_json() -> None:
+    async with simulator() as capsolver:
+        request = flagged(f"{capsolver.api_url}/_simulator/state", {"expect": ".product"})
+        done = await crawl(capsolver, [request])
+        assert done.response.json()["api"]
+        assert not [name for name in done.ours() if name.startswith("failed")]
+
+
 # What the retried request keeps
 
 
@@ -235,6 +259,36 @@ async def test_the_way_back_from_a_gate_repeats_the_form_that_was_first_sent() -
         assert product(done) == "Product 7"
         assert (done.response.request.method, done.response.request.body) == ("POST", b"q=x")
         assert done.response.request.headers["Content-Type"] == b"application/x-www-form-urlencoded"
+
+
+@deferred_f_from_coro_f
+async def test_a_page_that_moved_for_now_is_delivered_within_two_solves() -> None:
+    """No redirect leads back from there, and the way back leads there again: so it was no gate but the page itself."""
+
+    class Moving:
+        def process_response(self, request: Request, response: Any, spider: Any = None) -> Any:
+            if response.url.endswith("/old"):
+                return response.replace(status=302, headers={"Location": "/recaptcha-v2/7"})
+            return response
+
+    async with simulator() as capsolver:
+        request = flagged(f"{capsolver.site_url}/old")
+        done = await crawl(capsolver, [request], DOWNLOADER_MIDDLEWARES={Moving: 900})
+        assert product(done) == "Product 7"
+        assert capsolver.state()["tasks"]["paid"] == 2
+        request = flagged(f"{capsolver.site_url}/old", {"expect": ".product"})
+        done = await crawl(capsolver, [request], DOWNLOADER_MIDDLEWARES={Moving: 900})
+        assert product(done) == "Product 7"
+        assert capsolver.state()["tasks"]["paid"] == 3  # "expect" tells that it is the page
+
+
+@deferred_f_from_coro_f
+async def test_expect_leads_back_from_a_gate_that_says_thank_you() -> None:
+    async with simulator() as capsolver:
+        url = f"{capsolver.site_url}/redirect/recaptcha-v2/7?style=thanks"
+        done = await crawl(capsolver, [flagged(url, {"expect": ".product"})])
+        assert product(done) == "Product 7"
+        assert capsolver.state()["tasks"]["paid"] == 1
 
 
 # Attempts

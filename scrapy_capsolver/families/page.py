@@ -72,7 +72,8 @@ class Page:
         self.url: str = response.url
         self.status: int = response.status
         self.headers = response.headers
-        self._body: bytes = response.body[:MAX_BYTES] if _is_markup(response) else b""
+        self.is_markup = _is_markup(response)
+        self._body: bytes = response.body[:MAX_BYTES] if self.is_markup else b""
         # The encoding a download handler or a test gave; the public property would decode and keep the whole body.
         self._given_encoding: str | None = getattr(response, "_encoding", None)
         self._readings: dict[Callable[[Page], Any], Any] = {}

@@ -19,10 +19,14 @@ lint: .venv/installed-dev
 tox: .venv/installed-dev
 	$(BIN)/tox
 
+# The wheel, and whether it works where nothing but itself is installed.
 wheel: .venv/installed-dev
-	rm -rf dist
+	rm -rf dist build
 	$(BIN)/python -m build
 	$(BIN)/twine check --strict dist/*
+	$(PYTHON) -m venv build/empty
+	build/empty/bin/python -m pip install --quiet dist/*.whl
+	build/empty/bin/python example_project/run.py
 
 clean:
 	rm -rf .venv .tox build dist *.egg-info

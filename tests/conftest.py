@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
 import socket
@@ -43,7 +44,7 @@ def loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def nothing_left_behind(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """No error went unheard, and no timer of ours is left."""
+    """No error went unheard, and no timer and no task is left."""
     caplog.set_level(logging.INFO)
     yield
     for record in caplog.get_records("call"):
@@ -52,5 +53,5 @@ def nothing_left_behind(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
         assert "never retrieved" not in text, text
     from twisted.internet import reactor
 
-    ours = [str(call) for call in reactor.getDelayedCalls() if "scrapy_capsolver.solving" in str(call)]  # type: ignore[attr-defined]
-    assert not ours
+    assert reactor.getDelayedCalls() == []  # type: ignore[attr-defined]
+    assert asyncio.all_tasks(reactor._asyncioEventloop) == set()  # type: ignore[attr-defined]

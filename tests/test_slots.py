@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pytest
+import scrapy
 from scrapy import Request
 from scrapy.core.downloader import Downloader
+from scrapy.core.engine import ExecutionEngine
 from scrapy.utils.defer import deferred_f_from_coro_f
 
 from tests.crawls import Crawl, crawl, simulator
-
-if TYPE_CHECKING:
-    import pytest
 
 
 class ForeignDownloader:
@@ -74,12 +74,31 @@ async def test_concurrency_bounds_open_tasks() -> None:
 
 
 @deferred_f_from_coro_f
+async def test_the_engine_is_told_of_the_loan(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise it sleeps until a request ends, or until its heartbeat, which is 5 seconds in Scrapy."""
+    monkeypatch.setattr(ExecutionEngine, "_SLOT_HEARTBEAT_INTERVAL", 5.0)
+    async with simulator(solve_seconds=(50, 50)) as capsolver:
+        order, _ = await order_of_arrival(capsolver, gated=2, plain=4)
+        assert order == "ppppgg"
+
+
+@pytest.mark.skipif(scrapy.version_info < (2, 18), reason="0 means no limit from Scrapy 2.18 on")
+@deferred_f_from_coro_f
 async def test_no_limit_is_left_alone() -> None:
     async with simulator(solve_seconds=(10, 10)) as capsolver:
+
+        def parse(done: Crawl, spider: Any, response: Any) -> None:
+            if "/free/" in response.url:
+                done.extra.append(
+                    (spider.crawler.engine.downloader.total_concurrency, capsolver.state()["tasks"]["open"])
+                )
+
         urls = [Request(f"{capsolver.site_url}/turnstile/1", meta={"capsolver": True})]
-        done = await crawl(capsolver, urls, CONCURRENT_REQUESTS=1000)
-        engine: Any = done.crawler.engine  # type: ignore[union-attr]
-        assert engine.downloader.total_concurrency == 1000
+        urls += [Request(f"{capsolver.site_url}/free/{n}", priority=-1) for n in range(100)]
+        done = await crawl(capsolver, urls, parse=parse, CONCURRENT_REQUESTS=0, CONCURRENT_REQUESTS_PER_DOMAIN=1)
+        assert len(done.responses) == 101
+        assert {limit for limit, _ in done.extra} == {0}
+        assert {1} <= {solves for _, solves in done.extra}  # one was waiting while others came
 
 
 @deferred_f_from_coro_f

@@ -4,15 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
-import subprocess
-import sys
 import textwrap
 import time
-import urllib.request
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,9 +17,11 @@ from scrapy.utils.defer import deferred_f_from_coro_f
 from scrapy_capsolver.errors import CaptchaCancelledError
 from scrapy_capsolver.service import CapSolver
 from tests.crawls import Crawl, crawl, download, simulator
+from tests.processes import ask, running, simulator_process
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import subprocess
+    from pathlib import Path
 
 
 def close_on_free_page(done: Crawl, spider: Any, response: Any) -> None:
@@ -126,22 +122,6 @@ SPIDER = """
 """
 
 
-@contextmanager
-def running(*arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        [sys.executable, *arguments],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
 def interrupt(process: subprocess.Popen[str], api: str, solves: int) -> tuple[float, list[list[str]], str]:
     """SIGINT once so many solves are open. Seconds until the process ended, what it printed, its log."""
     while ask(f"{api}/_simulator/state")["tasks"]["open"] < solves:
@@ -157,9 +137,7 @@ def test_sigint_with_open_solves(with_jobdir: bool, tmp_path: Path) -> None:
     script = tmp_path / "spider.py"
     script.write_text(textwrap.dedent(SPIDER))
     jobdir = str(tmp_path / "job") if with_jobdir else ""
-    with running("-m", "scrapy_capsolver.simulator", "--solve-seconds", "60") as service:
-        assert service.stdout is not None
-        where = json.loads(service.stdout.readline())
+    with simulator_process("--solve-seconds", "60") as where:
         arguments = (str(script), where["api"], where["site"], jobdir, "40")
         with running(*arguments, CAPSOLVER_API_KEY=where["key"]) as spider:
             seconds, printed, log = interrupt(spider, where["api"], 40)
@@ -174,9 +152,3 @@ def test_sigint_with_open_solves(with_jobdir: bool, tmp_path: Path) -> None:
             assert sorted(json.loads(line)[1] for line in output.splitlines()) == sorted(
                 f"Product {n}" for n in range(40)
             )
-
-
-def ask(url: str, **values: Any) -> Any:
-    body = json.dumps(values).encode() if values else None
-    with urllib.request.urlopen(urllib.request.Request(url, data=body)) as response:
-        return json.load(response)

@@ -221,6 +221,15 @@ async def test_the_retried_request_keeps_what_the_author_gave_it() -> None:
 
 
 @deferred_f_from_coro_f
+async def test_a_start_request_does_not_queue_behind_the_other_start_requests_again() -> None:
+    async with simulator() as capsolver:
+        done = await crawl(capsolver, ["/recaptcha-v2/1", "/free/1"])
+        gated, free = sorted(done.responses, key=lambda response: response.url.endswith("/free/1"))
+        assert free.meta["is_start_request"]
+        assert "is_start_request" not in gated.meta
+
+
+@deferred_f_from_coro_f
 async def test_the_solution_is_in_the_responses_meta_and_a_copy_of_it_is_not_carried_on() -> None:
     def parse(done: Crawl, spider: Any, response: Any) -> list[Request]:
         if "recaptcha" in response.url:

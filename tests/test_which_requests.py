@@ -147,4 +147,4 @@ async def test_a_captcha_from_the_http_cache_is_fetched_anew_and_not_paid_for(tm
         done = await crawl(capsolver, [plain(url, meta={"capsolver": True})], **cache)
         assert titles(done) == ["Product 1"]
         assert capsolver.state()["tasks"]["created"] == 1
-        assert capsolver.state()["tokens"]["accepted"] == 1
+        assert sum(capsolver.state()["site"]["gates_shown"].values()) == 2  # it may have been gone

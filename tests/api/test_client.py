@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,15 +15,18 @@ from scrapy_capsolver.api.transport import IDLE_SECONDS, MAX_BODY, MAX_CONNECTIO
 from tests.crawls import simulator
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import AsyncIterator, Coroutine
 
 TASK = {"type": "ReCaptchaV2TaskProxyLess", "websiteURL": "http://127.0.0.1/", "websiteKey": ""}
 
 
-def client_of(capsolver: Any, **kwargs: Any) -> CapSolverClient:
+@asynccontextmanager
+async def client_of(capsolver: Any, **kwargs: Any) -> AsyncIterator[CapSolverClient]:
     from twisted.internet import reactor
 
-    return CapSolverClient(**{"api_key": capsolver.key, "api_url": capsolver.api_url, "reactor": reactor, **kwargs})
+    client = CapSolverClient(**{"api_key": capsolver.key, "api_url": capsolver.api_url, "reactor": reactor, **kwargs})
+    yield client
+    await maybe_deferred_to_future(client.close())
 
 
 async def call(coroutine: Coroutine[Deferred[Any], Any, Any]) -> Any:
@@ -31,18 +35,17 @@ async def call(coroutine: Coroutine[Deferred[Any], Any, Any]) -> Any:
 
 @deferred_f_from_coro_f
 async def test_balance() -> None:
-    async with simulator(balance=3.25) as capsolver:
-        client = client_of(capsolver)
+    async with simulator(balance=3.25) as capsolver, client_of(capsolver) as client:
         assert await call(client.get_balance()) == Balance(3.25)
-        fault = await call(client_of(capsolver, api_key="CAP-OTHER").get_balance())
+        async with client_of(capsolver, api_key="CAP-OTHER") as other:
+            fault = await call(other.get_balance())
         assert isinstance(fault, Fault)
         assert fault.code == "ERROR_KEY_DENIED_ACCESS"
 
 
 @deferred_f_from_coro_f
 async def test_feedback() -> None:
-    async with simulator(solve_seconds=(0, 0)) as capsolver:
-        client = client_of(capsolver, app_id="APP-1")
+    async with simulator(solve_seconds=(0, 0)) as capsolver, client_of(capsolver, app_id="APP-1") as client:
         task = {**TASK, "websiteKey": capsolver.site_keys["recaptcha-v2"]}
         created = await call(client.create_task(task))
         assert await call(client.feedback_task(created.task_id, invalid=True, message="no")) is None
@@ -52,22 +55,19 @@ async def test_feedback() -> None:
 
 @deferred_f_from_coro_f
 async def test_a_task_is_sent_as_it_is_and_connections_are_reused() -> None:
-    async with simulator(solve_seconds=(0, 0)) as capsolver:
-        client = client_of(capsolver)
+    async with simulator(solve_seconds=(0, 0)) as capsolver, client_of(capsolver) as client:
         task = {**TASK, "websiteKey": capsolver.site_keys["recaptcha-v2"], "isInvisible": True}
         created = await call(client.create_task(task))
         assert capsolver.tasks[created.task_id].fields == task
         for _ in range(5):
             assert (await call(client.get_task_result(created.task_id))).ready
         assert capsolver.state()["api"]["connections"] == 1
-        await maybe_deferred_to_future(client.close())
 
 
 @pytest.mark.parametrize("quirk", ["reply-lost", "request-lost", "short-body", "huge-body"])
 @deferred_f_from_coro_f
 async def test_no_reply_is_one_error_and_the_connection_is_closed(quirk: str) -> None:
-    async with simulator(quirks=[quirk]) as capsolver:
-        client = client_of(capsolver)
+    async with simulator(quirks=[quirk]) as capsolver, client_of(capsolver) as client:
         with pytest.raises(TransportError) as caught:
             await call(client.get_balance())
         assert caught.value.sent
@@ -77,8 +77,7 @@ async def test_no_reply_is_one_error_and_the_connection_is_closed(quirk: str) ->
 @pytest.mark.parametrize("quirk", ["silence", "slow-drip"])
 @deferred_f_from_coro_f
 async def test_one_deadline_for_headers_and_body(quirk: str) -> None:
-    async with simulator(quirks=[quirk]) as capsolver:
-        client = client_of(capsolver)
+    async with simulator(quirks=[quirk]) as capsolver, client_of(capsolver) as client:
         with pytest.raises(TransportError, match=r"no reply within 0\.5 s"):
             await maybe_deferred_to_future(client._transport.post_json("/getBalance", {}, 0.5))
         gone = Deferred[None]()
@@ -97,8 +96,7 @@ async def test_one_deadline_for_headers_and_body(quirk: str) -> None:
 
 @deferred_f_from_coro_f
 async def test_the_key_is_blotted_out_where_a_reply_quotes_it() -> None:
-    async with simulator() as capsolver:
-        client = client_of(capsolver, api_key="CAP-SECRET")
+    async with simulator() as capsolver, client_of(capsolver, api_key="CAP-SECRET") as client:
 
         async def quoting(*args: Any) -> tuple[int, bytes]:
             return 400, b'{"errorId": 1, "errorCode": "ERROR_X", "errorDescription": "key CAP-SECRET is bad"}'

@@ -144,14 +144,11 @@ class CapSolverMiddleware:
         try:
             return await self._past(challenge, request, flag, trail, [])
         except CaptchaError as error:
-            if isinstance(error, CaptchaCancelledError) and self._may_wait_on_disk(trail):
-                return self._back_to_scheduler(request, trail)
-            self._report(error, challenge)
-            if not self._passes_on(error):
-                raise
-            trail.attempts = self._attempts
-            trail.write(request)
-            return None
+            again = self._failed(error, challenge, request, trail)
+            if again is None:  # it goes out unsolved, and its captcha page will be passed on
+                trail.attempts = self._attempts
+                trail.write(request)
+            return again
 
     # The way in
 
@@ -178,12 +175,8 @@ class CapSolverMiddleware:
             session = session_of(self._crawler, request, response)
             return await self._past(challenge, request, flag, trail, session)
         except CaptchaError as error:
-            if isinstance(error, CaptchaCancelledError) and self._may_wait_on_disk(trail):
-                return self._back_to_scheduler(request, trail)
-            self._report(error, challenge)
-            if not self._passes_on(error):
-                raise
-            return self._pass_on(error, request, response, trail)
+            again = self._failed(error, challenge, request, trail)
+            return self._pass_on(error, request, response, trail) if again is None else again
 
     def _through(self, request: Request, response: Response, trail: Trail, *, settled: bool) -> Request | Response:
         """The page itself: to the callback with it, or first back to the page that a redirect led away from."""
@@ -307,6 +300,19 @@ class CapSolverMiddleware:
 
     # Failing
 
+    def _failed(
+        self, error: CaptchaError, challenge: Challenge | None, request: Request, trail: Trail
+    ) -> Request | None:
+        """The request for the next run, None where the request goes on without a solution; else raise the error."""
+        if isinstance(error, CaptchaCancelledError) and self._may_wait_on_disk(trail):
+            trail.stopped = True
+            self._count("stopped")
+            return self._resend(request, trail)
+        self._report(error, challenge)
+        if self.settings.on_error != "pass" or isinstance(error, (CaptchaConfigurationError, CaptchaCancelledError)):
+            raise error
+        return None
+
     def _report(self, error: CaptchaError, challenge: Challenge | None) -> None:
         self._count(f"failed/{type(error).__name__}")
         if challenge is not None:
@@ -316,19 +322,9 @@ class CapSolverMiddleware:
         told = isinstance(error.__cause__, CaptchaError) or isinstance(error, CaptchaCancelledError)
         logger.log(logging.DEBUG if told else logging.WARNING, "%s", error.message)
 
-    def _passes_on(self, error: CaptchaError) -> bool:
-        return self.settings.on_error == "pass" and not isinstance(
-            error, (CaptchaConfigurationError, CaptchaCancelledError)
-        )
-
     def _may_wait_on_disk(self, trail: Trail) -> bool:
         """When the crawl stops, a request with a JOBDIR waits for the next run: once, or an inline one would spin."""
         return bool(self._crawler.settings["JOBDIR"]) and not trail.stopped and self._capsolver.is_stopping()
-
-    def _back_to_scheduler(self, request: Request, trail: Trail) -> Request:
-        trail.stopped = True
-        self._count("stopped")
-        return self._resend(request, trail)
 
     def _count(self, name: str, value: float = 1) -> None:
         self._stats.inc_value(f"capsolver/{name}", value)

@@ -81,6 +81,7 @@ async def test_every_failure_is_one_typed_error(
         assert any(str(done.error) in record.getMessage() for record in warnings)
         assert "recaptcha_v2 at 127.0.0.1" in str(done.error)
         assert "CAP-" not in caplog.text
+        assert capsolver.state()["site"]["redirected_api_calls"] == 0
 
 
 @pytest.mark.parametrize(

@@ -113,8 +113,8 @@ NO_ENVELOPE = Rule(_POLL, "CapSolver's reply cannot be read", _Unavailable)
 WRONG_ADDRESS = Rule(_CRAWL, "there is no CapSolver at this address: check CAPSOLVER_API_URL", _Unavailable)
 
 
-def rule_of(code: str, description: str) -> Rule:
-    """The rule for an error that CapSolver put into the envelope."""
+def rule_of(code: str, description: str, http_status: int) -> Rule:
+    """The rule for an error that CapSolver put into the envelope; the HTTP status counts where there is no code."""
     text = description.lower()
     for part, rule in DESCRIPTIONS.items():
         if part in text:
@@ -123,6 +123,10 @@ def rule_of(code: str, description: str) -> Rule:
         for part, rule in INVALID_TASK_DATA.items():
             if part in text:
                 return rule
+    if not code and http_status == 401:
+        return _WRONG_KEY
+    if not code and (http_status == 429 or http_status >= 500):
+        return RULES["ERROR_RATE_LIMIT"] if http_status == 429 else _UNAVAILABLE
     return RULES.get(code, UNKNOWN_CODE)
 
 

@@ -89,7 +89,7 @@ def read_envelope(http_status: int, body: bytes) -> tuple[dict[str, Any], Fault 
     if envelope.get("errorId") not in (0, None) or code or envelope.get("status") == "failed":
         description = readable(envelope.get("errorDescription"))
         known = code if _CODE.fullmatch(code) else readable(code)
-        return envelope, Fault(known, description, rule_of(known, description))
+        return envelope, Fault(known, description, rule_of(known, description, http_status))
     if http_status >= 300:
         return envelope, Fault("", f"HTTP {http_status}", rule_of_http_status(http_status), in_envelope=False)
     return envelope, None

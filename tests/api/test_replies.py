@@ -77,6 +77,14 @@ def test_the_causes_hidden_in_descriptions(description: str, action: Action) -> 
     assert any(part in description.lower() for part in INVALID_TASK_DATA) or fault.rule.action is not Action.CRAWL
 
 
+@pytest.mark.parametrize(
+    ("http_status", "action"), [(400, Action.NEW), (401, Action.CRAWL), (429, Action.WAIT), (503, Action.WAIT)]
+)
+def test_an_envelope_without_a_code_goes_by_the_http_status(http_status: int, action: Action) -> None:
+    fault = read(http_status, errorId=1, errorDescription="no").fault
+    assert (fault.rule.action, fault.in_envelope) == (action, True)
+
+
 @pytest.mark.parametrize("status", [None, "idle", "processing", "missing"])
 def test_statuses_without_a_solution(status: str | None) -> None:
     reply = read(errorId=0, taskId=TASK, **({} if status == "missing" else {"status": status}))

@@ -60,16 +60,29 @@ async def test_a_token_that_was_sent_is_not_sent_again_by_a_retry() -> None:
         assert (tokens["accepted"], tokens["presented_twice"], tokens["refused"]) == (2, 0, {})
 
 
+class Refusing:
+    """A site that refuses the first connection by which a solution would come."""
+
+    refused = 0
+
+    def process_request(self, request: Request, spider: Any = None) -> None:
+        if request.method == "POST" and not Refusing.refused:
+            Refusing.refused += 1
+            raise ConnectError
+
+
+@deferred_f_from_coro_f
+async def test_a_solution_that_brought_no_page_is_waste() -> None:
+    Refusing.refused = 0
+    async with simulator() as capsolver:
+        done = await crawl(capsolver, ["/recaptcha-v2/1"], DOWNLOADER_MIDDLEWARES={Refusing: 900})
+        assert type(done.error) is ConnectError
+        assert done.ours()["wasted/undelivered"] == 1
+
+
 @deferred_f_from_coro_f
 async def test_a_token_that_never_left_is_sent_by_the_retry() -> None:
-    class Refusing:
-        refused = 0
-
-        def process_request(self, request: Request, spider: Any = None) -> None:
-            if request.method == "POST" and not Refusing.refused:
-                Refusing.refused += 1
-                raise ConnectError
-
+    Refusing.refused = 0
     async with simulator() as capsolver:
         done = await crawl(
             capsolver, ["/recaptcha-v2/1"], DOWNLOADER_MIDDLEWARES={Refusing: 900}, RETRY_ENABLED=True, RETRY_TIMES=2

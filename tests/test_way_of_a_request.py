@@ -84,6 +84,26 @@ async def test_an_image_that_is_not_there_means_that_the_page_is_not_gated() -> 
         assert capsolver.state()["tasks"]["created"] == 0
 
 
+@deferred_f_from_coro_f
+async def test_an_image_that_is_still_there_means_that_the_answer_was_rejected() -> None:
+    async with simulator() as capsolver:
+        request = flagged(f"{capsolver.site_url}/reject/image/3?style=widget", IMAGE)
+        done = await crawl(capsolver, [request], CAPSOLVER_RETRY_TIMES=1)
+        assert isinstance(done.error, UnsolvableCaptchaError)
+        assert done.error.attempts == 2
+
+
+@deferred_f_from_coro_f
+async def test_the_flags_own_fields_go_before_those_of_the_page() -> None:
+    async with simulator() as capsolver:
+        flag = {"type": "ReCaptchaV3TaskProxyLess", "pageAction": "view", "websiteURL": capsolver.site_url + "/"}
+        request = flagged(f"{capsolver.site_url}/recaptcha-v3/7", {**flag, "pageAction": "mine"})
+        await crawl(capsolver, [request], CAPSOLVER_RETRY_TIMES=0)
+        (task,) = capsolver.tasks.values()
+        assert (task.fields["pageAction"], task.fields["websiteURL"]) == ("mine", capsolver.site_url + "/")
+        assert task.fields["websiteKey"] == capsolver.site_keys["recaptcha-v3"]
+
+
 # Where the solution goes
 
 
@@ -270,25 +290,33 @@ async def test_the_way_back_from_a_gate_repeats_the_form_that_was_first_sent() -
         assert done.response.request.headers["Content-Type"] == b"application/x-www-form-urlencoded"
 
 
+class Moving:
+    """Answers /old/<status> by a redirect to a gated page."""
+
+    def process_response(self, request: Request, response: Any, spider: Any = None) -> Any:
+        if "/old/" in response.url:
+            status = int(response.url.rsplit("/", 1)[1])
+            return response.replace(status=status, headers={"Location": "/recaptcha-v2/7"})
+        return response
+
+
+@pytest.mark.parametrize(
+    ("status", "flag", "solves"),
+    [
+        (301, True, 1),
+        (308, True, 1),
+        # It might be a gate: no redirect leads back from there. The way back leads there again, so it is the page itself.
+        (302, True, 2),
+        (302, {"expect": ".product"}, 1),
+    ],
+)
 @deferred_f_from_coro_f
-async def test_a_page_that_moved_for_now_is_delivered_within_two_solves() -> None:
-    """No redirect leads back from there, and the way back leads there again: so it was no gate but the page itself."""
-
-    class Moving:
-        def process_response(self, request: Request, response: Any, spider: Any = None) -> Any:
-            if response.url.endswith("/old"):
-                return response.replace(status=302, headers={"Location": "/recaptcha-v2/7"})
-            return response
-
+async def test_a_page_that_moved_is_no_gate(status: int, flag: Any, solves: int) -> None:
     async with simulator() as capsolver:
-        request = flagged(f"{capsolver.site_url}/old")
+        request = flagged(f"{capsolver.site_url}/old/{status}", flag)
         done = await crawl(capsolver, [request], DOWNLOADER_MIDDLEWARES={Moving: 900})
         assert product(done) == "Product 7"
-        assert capsolver.state()["tasks"]["paid"] == 2
-        request = flagged(f"{capsolver.site_url}/old", {"expect": ".product"})
-        done = await crawl(capsolver, [request], DOWNLOADER_MIDDLEWARES={Moving: 900})
-        assert product(done) == "Product 7"
-        assert capsolver.state()["tasks"]["paid"] == 3  # "expect" tells that it is the page
+        assert capsolver.state()["tasks"]["paid"] == solves
 
 
 @deferred_f_from_coro_f
@@ -324,6 +352,15 @@ async def test_failed_solves_are_tried_again_and_count_as_attempts() -> None:
         assert isinstance(done.error, UnsolvableCaptchaError)
         assert (done.error.code, done.error.attempts) == ("ERROR_CAPTCHA_SOLVE_FAILED", 2)
         assert capsolver.state()["tasks"]["created"] == 2
+
+
+@pytest.mark.parametrize("style", ["", "?style=get-form", "?style=no-form"])
+@deferred_f_from_coro_f
+async def test_after_a_rejection_the_page_is_solved_anew(style: str) -> None:
+    async with simulator(quirks=["unknown-token:1"]) as capsolver:
+        done = await crawl(capsolver, [f"/recaptcha-v2/7{style}"])
+        assert product(done) == "Product 7"
+        assert (done.ours()["wasted/rejected"], capsolver.state()["tasks"]["paid"]) == (1, 2)
 
 
 # Expect

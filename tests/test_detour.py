@@ -24,9 +24,12 @@ def solved(trail: Trail) -> Request:
 
 def test_a_new_solution_goes_into_the_request_as_it_was_before_the_old_one() -> None:
     trail = Trail(attempts=1, ticket="t")
-    base, origin, go_back = way_back(solved(trail), trail, to_form=True)
+    request = solved(trail)
+    request.meta.update(redirect_urls=["http://shop.example/verify"], redirect_times=1, redirect_reasons=[302], mine=1)
+    base, origin, go_back = way_back(request, trail, to_form=False)
     assert (base.url, base.method, base.body, base.cookies) == (PAGE, "GET", b"", COOKIE)
     assert base.headers.to_unicode_dict() == {"X-Own": "1"}
+    assert base.meta == {"mine": 1}
     assert origin == trail.origin
     assert not go_back
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 from scrapy import Request
+from scrapy.exceptions import IgnoreRequest
+from scrapy.http import HtmlResponse
 from scrapy.utils.defer import deferred_f_from_coro_f
 
 from scrapy_capsolver.errors import (
@@ -176,14 +178,50 @@ async def test_on_error_pass_sends_a_before_request_unsolved() -> None:
         assert capsolver.state()["tasks"]["created"] == 3
 
 
+class GateForImage:
+    """A site that answers requests for its captcha's image by a page with a captcha."""
+
+    page = b""
+
+    def process_response(self, request: Request, response: Any, spider: Any = None) -> Any:
+        if "captcha.png" in request.url:
+            return HtmlResponse(response.url, status=GateForImage.status, body=GateForImage.page)
+        GateForImage.page = response.body
+        return response
+
+    status = 200
+
+
+@pytest.mark.parametrize("status", [200, 403, 302, 500])
 @deferred_f_from_coro_f
-async def test_an_image_that_cannot_be_fetched_is_an_error_before_anything_is_paid() -> None:
+async def test_an_image_that_cannot_be_fetched_is_an_error_before_anything_is_paid(status: int) -> None:
+    GateForImage.status = status
     async with simulator() as capsolver:
-        flag = {"type": "ImageToTextTask", "selector": "a::attr(href)", "inject": {"form": "answer"}}
-        request = Request(f"{capsolver.site_url}/free/1", meta={"capsolver": {**flag, "selector": "h1.product"}})
-        done = await crawl(capsolver, [request])
-        assert done.errors or done.responses
-        assert capsolver.state()["api"]["calls"].get("createTask", 0) == 0
+        flag = {"type": "ImageToTextTask", "selector": "img#captcha", "inject": {"form": "answer"}}
+        request = Request(f"{capsolver.site_url}/image/1", meta={"capsolver": flag})
+        done = await crawl(capsolver, [request], DOWNLOADER_MIDDLEWARES={GateForImage: 900}, CAPSOLVER_RETRY_TIMES=0)
+        if status == 200:  # whatever came, CapSolver says that it is no image
+            assert done.error.code == "ERROR_INVALID_IMAGE"
+        else:
+            assert type(done.error) is UnsupportedCaptchaError
+            assert f"status {status}" in str(done.error)
+            assert capsolver.state()["api"]["calls"].get("createTask", 0) == 0
+        assert done.stats["downloader/request_count"] == 2
+
+
+@deferred_f_from_coro_f
+async def test_an_image_that_robots_may_not_fetch_is_an_error() -> None:
+    class Forbidding:
+        def process_request(self, request: Request, spider: Any = None) -> None:
+            if "captcha.png" in request.url:
+                raise IgnoreRequest("Forbidden by robots.txt")
+
+    async with simulator() as capsolver:
+        flag = {"type": "ImageToTextTask", "selector": "img#captcha", "inject": {"form": "answer"}}
+        request = Request(f"{capsolver.site_url}/image/1", meta={"capsolver": flag})
+        done = await crawl(capsolver, [request], DOWNLOADER_MIDDLEWARES={Forbidding: 100})
+        assert type(done.error) is UnsupportedCaptchaError
+        assert "robots.txt" in str(done.error)
 
 
 @deferred_f_from_coro_f

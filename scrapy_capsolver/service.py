@@ -57,7 +57,6 @@ class CapSolver:
         self._slots = SlotLender(crawler, settings.max_pending)
         self._waiting: set[Deferred[Solved]] = set()
         self._watch = LoopingCall(self._look)
-        self._closed = False
 
     async def solve(self, make_task: Callable[[], Deferred[dict[str, Any]]], attempts: int) -> Solved:
         """Solve, with a slot lent to the engine meanwhile; see :meth:`Solver.solve`.
@@ -75,7 +74,7 @@ class CapSolver:
             self._waiting.discard(solving)
 
     def is_stopping(self) -> bool:
-        return self._closed or is_stopping(self._crawler)
+        return is_stopping(self._crawler)
 
     def _look(self) -> None:
         if self.is_stopping():
@@ -90,7 +89,6 @@ class CapSolver:
 
     async def close(self) -> None:
         """Cancel what is left and close the connections."""
-        self._closed = True
         self._cancel_all()
         if self._watch.running:
             self._watch.stop()

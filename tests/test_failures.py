@@ -181,15 +181,14 @@ async def test_on_error_pass_sends_a_before_request_unsolved() -> None:
 class GateForImage:
     """A site that answers requests for its captcha's image by a page with a captcha."""
 
-    page = b""
+    status = 200
 
     def process_response(self, request: Request, response: Any, spider: Any = None) -> Any:
         if "captcha.png" in request.url:
-            return HtmlResponse(response.url, status=GateForImage.status, body=GateForImage.page)
-        GateForImage.page = response.body
+            headers = {"Location": "/free/1"} if GateForImage.status == 302 else {}
+            page = b'<div class="g-recaptcha" data-sitekey="6LeIxAcTAAAAAJcZVRqyHh71UMIEGNQ_MXjiZKhI"></div>'
+            return HtmlResponse(response.url, status=GateForImage.status, headers=headers, body=page)
         return response
-
-    status = 200
 
 
 @pytest.mark.parametrize("status", [200, 403, 302, 500])

@@ -169,13 +169,15 @@ class Poller:
             return
         now = self._clock.seconds()
         fault = reply.fault
-        if reply.ready:
+        if reply.task_id is not None and reply.task_id != task.id:
+            self._back_off(task)  # an answer, but not to this question
+        elif reply.ready:
             self._end(task, (task.asked_age + asked_age) / 2).callback(reply)
-        elif fault is None and (reply.task_id is None or reply.task_id == task.id):
+        elif fault is None:
             task.asked_age, task.failures = asked_age, 0
             self._plan(task)
-        elif fault is None or fault.rule.action is Action.POLL or not fault.in_envelope:
-            self._back_off(task)  # nothing readable, or not about this task
+        elif fault.rule.action is Action.POLL or not fault.in_envelope:
+            self._back_off(task)  # nothing readable
         elif fault.rule.action is Action.WAIT:
             # It concerns the key, so no task is asked about until then.
             self._paused_until = max(self._paused_until, now + fault.rule.wait)

@@ -82,12 +82,12 @@ def test_an_error_that_ends_the_task_ends_the_polling() -> None:
     assert service.polls == 1
 
 
-@pytest.mark.parametrize(
-    "failing", [TransportError("gone", sent=True), UNREADABLE, Reply(status="ready"), Reply(task_id="b")]
-)
+OF_ANOTHER = Reply(status="ready", task_id="b", solution={"token": "another's"})
+
+
+@pytest.mark.parametrize("failing", [TransportError("gone", sent=True), UNREADABLE, OF_ANOTHER])
 def test_polls_that_bring_nothing_never_lose_the_task(failing: Reply | Exception) -> None:
-    bad = failing if not isinstance(failing, Reply) or failing.fault or failing.task_id else UNREADABLE
-    service = Service(lambda _, now: READY if now > 8 else bad)
+    service = Service(lambda _, now: READY if now > 8 else failing)
     outcome = service.open()
     service.run(20)
     assert outcome == [READY]
@@ -97,11 +97,13 @@ def test_polls_that_bring_nothing_never_lose_the_task(failing: Reply | Exception
 def test_a_wait_pauses_the_polls_of_all_tasks() -> None:
     service = Service(lambda task, now: LIMITED if now < 1.5 else READY)
     outcomes = [service.open(name) for name in "abc"]
-    service.run(30)
+    service.run(0.6)
+    outcomes.append(service.open("later"))
+    service.run(29)
     assert not any(outcomes)
     assert service.polls <= 3
     service.run(5)
-    assert outcomes == [[READY]] * 3
+    assert outcomes == [[READY]] * 4
 
 
 def test_an_unexpected_error_reaches_the_caller() -> None:
@@ -119,6 +121,15 @@ def test_no_more_than_120_queries_and_5_minutes() -> None:
     assert service.polls <= MAX_QUERIES
     assert service.asked[-1][0] <= 300
     assert service.clock.getDelayedCalls() == []
+
+
+def test_a_task_that_was_asked_about_120_times_is_not_asked_about_again() -> None:
+    service = Service(ready_at(0))
+    outcome: list[Any] = []
+    service.poller.result_of(OpenTask("T", "a", 0.0, queries=MAX_QUERIES)).addBoth(outcome.append)
+    service.run(2)
+    assert isinstance(outcome[0].value, ResultLostError)
+    assert service.polls == 0
 
 
 def test_cancelling_stops_the_polls() -> None:

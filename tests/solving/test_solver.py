@@ -82,6 +82,7 @@ def test_solved() -> None:
     assert solved.seconds == pytest.approx(2, abs=0.2)
     assert script.counts["estimated_cost_usd"] == pytest.approx(0.0008)
     assert "token" not in repr(solved)
+    assert script.counts["possibly_paid"] == 0
     assert script.clock.getDelayedCalls() == []
 
 
@@ -111,7 +112,12 @@ def test_each_code_is_followed_as_often_as_its_rule_says(code: str, error: type,
     failed = script.solve(attempts=5)
     assert type(failed) is error
     assert (failed.code, failed.attempts, len(script.tasks)) == (code, tasks, tasks)
-    assert failed.possibly_paid == 0
+    assert failed.possibly_paid == script.counts["possibly_paid"] == 0
+
+
+def test_a_refusal_to_work_now_is_no_attempt() -> None:
+    script = Script([fault("ERROR_SERVICE_UNAVALIABLE"), CREATED], [fault("ERROR_CAPTCHA_UNSOLVABLE"), READY])
+    assert script.solve(attempts=2).attempts == 2
 
 
 def test_attempts_bound_all_codes_together() -> None:

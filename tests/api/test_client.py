@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from scrapy.utils.defer import deferred_f_from_coro_f, maybe_deferred_to_future
 from twisted.internet.defer import Deferred
+from twisted.logger import globalLogPublisher
 
 from scrapy_capsolver.api.client import CapSolverClient
 from scrapy_capsolver.api.replies import Balance, Fault
@@ -51,6 +52,19 @@ async def test_feedback() -> None:
         assert await call(client.feedback_task(created.task_id, invalid=True, message="no")) is None
         (feedback,) = capsolver.state()["feedback"]
         assert feedback["result"] == {"invalid": True, "message": "no"}
+
+
+@deferred_f_from_coro_f
+async def test_connections_are_not_logged() -> None:
+    """Twisted would write two lines for each."""
+    events: list[Any] = []
+    globalLogPublisher.addObserver(events.append)
+    try:
+        async with simulator() as capsolver, client_of(capsolver) as client:
+            await call(client.get_balance())
+    finally:
+        globalLogPublisher.removeObserver(events.append)
+    assert not [event for event in events if "HTTP11ClientFactory" in str(event) or "_QuietFactory" in str(event)]
 
 
 @deferred_f_from_coro_f

@@ -117,7 +117,9 @@ def test_each_code_is_followed_as_often_as_its_rule_says(code: str, error: type,
 
 def test_a_refusal_to_work_now_is_no_attempt() -> None:
     script = Script([fault("ERROR_SERVICE_UNAVALIABLE"), CREATED], [fault("ERROR_CAPTCHA_UNSOLVABLE"), READY])
-    assert script.solve(attempts=2).attempts == 2
+    solved = script.solve(attempts=2)
+    assert isinstance(solved, Solved)
+    assert solved.attempts == 2
 
 
 def test_attempts_bound_all_codes_together() -> None:

@@ -6,12 +6,17 @@ import logging
 import socket
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 import tldextract
 from scrapy.core.engine import ExecutionEngine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# Another process may have the processor: how long an example takes says nothing.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 ExecutionEngine._SLOT_HEARTBEAT_INTERVAL = 0.1
 

@@ -61,6 +61,7 @@ def test_expect_alone_is_enough() -> None:
         ({"type": "ReCaptchaV2TaskProxyLess", "isInvisible": "yes"}, "isInvisible", "yes"),
         ({"type": "ReCaptchaV2TaskProxyLess", "when": "later"}, "when", "later"),
         ({"type": "ReCaptchaV2TaskProxyLess", "when": "before"}, "websiteKey", "ReCaptchaV2TaskProxyLess"),
+        ({"type": "ImageToTextTask", "inject": {"form": "answer"}}, "selector", "ImageToTextTask"),
         ({"when": "before"}, "type", "before"),
         ({"websiteKey": KEY}, "websiteKey", "type"),
         ({"expects": "h1"}, "expects", "'expect'"),

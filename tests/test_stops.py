@@ -36,7 +36,7 @@ async def test_close_spider_ends_open_solves_by_a_typed_error() -> None:
         urls.append(Request(f"{capsolver.site_url}/free/1", priority=-1))
         began = time.monotonic()
         done = await crawl(capsolver, urls, parse=close_on_free_page)
-        assert time.monotonic() - began < 2.5  # 100 s are 5 s at this speed
+        assert time.monotonic() - began < 5  # 100 s at this speed: none was waited for
         assert [type(error) for error in done.errors] == [CaptchaCancelledError] * 20
         assert done.stats["finish_reason"] == "enough"
 
@@ -141,7 +141,7 @@ def test_sigint_with_open_solves(with_jobdir: bool, tmp_path: Path) -> None:
         arguments = (str(script), where["api"], where["site"], jobdir, "40")
         with running(*arguments, CAPSOLVER_API_KEY=where["key"]) as spider:
             seconds, printed, log = interrupt(spider, where["api"], 40)
-        assert seconds < 3  # the process's own end included
+        assert seconds < 30  # solves take 60: none was waited for
         assert printed == ([] if with_jobdir else [["error", "CaptchaCancelledError"]] * 40)
         assert "Spider closed (shutdown)" in log
         assert "Traceback" not in log

@@ -30,13 +30,15 @@ class SolutionKind(Enum):
 class TaskType:
     """The fields of one CapSolver task type, in CapSolver's words. ``websiteURL`` is filled in where it is not given.
 
-    ``one_of`` lists groups of fields of which one is enough. A required ``proxy`` is satisfied by the split
+    ``one_of`` lists groups of fields of which one is enough; ``shown_by`` are those of which a flag must hold one,
+    since no page says by itself that it has such a captcha. A required ``proxy`` is satisfied by the split
     fields as well (``proxyType``, ``proxyAddress``, ``proxyPort``). Fields hold text, but for those in ``kinds``.
     """
 
     required: frozenset[str]
     optional: frozenset[str] = frozenset()
     one_of: tuple[frozenset[str], ...] = ()
+    shown_by: frozenset[str] = frozenset()
     kinds: Mapping[str, type] = field(default_factory=dict)
 
 

@@ -65,6 +65,11 @@ def check_fields(type_name: str, fields: Mapping[str, Any], *, complete: bool) -
             _check_spelling(spelling, name, kinds)
     if complete:
         _check_complete(spelling, fields)
+    elif task_type.shown_by and not any(fields.get(name) for name in task_type.shown_by):
+        raise CaptchaConfigurationError(
+            f"{' or '.join(sorted(task_type.shown_by))}: {spelling} needs one of them, as no page says by itself that it "
+            "has such a captcha"
+        )
 
 
 def _check_complete(spelling: str, fields: Mapping[str, Any]) -> None:

@@ -48,6 +48,7 @@ class ImageToText(TokenFamily):
             # "selector" is ours: it says where the image is, and never goes to CapSolver.
             optional=frozenset({"module", "score", "case"}) | _FLAG_ONLY,
             one_of=(frozenset({"body", "images"}),),
+            shown_by=frozenset({"selector", "body", "images"}),
             kinds={"images": list, "score": float, "case": bool},
         )
     }

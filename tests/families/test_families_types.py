@@ -130,7 +130,7 @@ def test_numbers_may_be_whole():
         ("ReCaptchaV2TaskProxyLess", {"websiteKey": ""}, "websiteKey"),
         ("ReCaptchaV2Task", KEY, "proxy"),
         ("ReCaptchaV2Task", {**KEY, "proxyType": "http", "proxyAddress": "p.example"}, "proxy"),
-        ("ImageToTextTask", {}, "body or images"),
+        ("ImageToTextTask", {"selector": "img"}, "body or images"),
     ],
 )
 def test_what_lacks_before_there_is_a_page(type_name, fields, missing):

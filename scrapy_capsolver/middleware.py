@@ -34,6 +34,7 @@ from scrapy_capsolver.order import ORDER, misplacements
 from scrapy_capsolver.service import CapSolver
 from scrapy_capsolver.session import session_of, with_cookies
 from scrapy_capsolver.settings import SettingError, is_enabled, read_settings, unknown_settings
+from scrapy_capsolver.sites import same_site
 from scrapy_capsolver.trail import KEY, Trail, back_to_origin, changed_headers, fingerprint, note_origin
 from scrapy_capsolver.which import Flags
 
@@ -124,6 +125,9 @@ class CapSolverMiddleware:
             trail.sent = True
             trail.write(request)
             return None
+        header = flag.inject.header if flag.inject is not None else None
+        if header and trail.carrier and trail.origin and not same_site(trail.origin["url"], request.url):
+            request.headers.pop(header, None)  # a redirect takes it along, and it is for its own site alone
         if trail.origin is None and request.method not in {"GET", "HEAD"}:  # a redirect may turn it into a GET
             trail.origin = note_origin(request, ["Content-Type"])
             trail.write(request)

@@ -328,6 +328,23 @@ async def test_expect_leads_back_from_a_gate_that_says_thank_you() -> None:
         assert capsolver.state()["tasks"]["paid"] == 1
 
 
+@pytest.mark.parametrize(("host", "kept"), [("127.0.0.1", True), ("localhost", False)])
+@deferred_f_from_coro_f
+async def test_a_solution_in_a_header_is_not_taken_along_to_another_site(host: str, kept: bool) -> None:
+    class Leading:
+        def process_response(self, request: Request, response: Any, spider: Any = None) -> Any:
+            if response.status == 200 and "/header/" in response.url:
+                port = response.url.split(":")[2].split("/")[0]
+                return response.replace(status=302, headers={"Location": f"http://{host}:{port}/free/1"})
+            return response
+
+    async with simulator() as capsolver:
+        request = flagged(f"{capsolver.site_url}/header/recaptcha-v2/5", {"inject": {"header": "X-Captcha-Token"}})
+        done = await crawl(capsolver, [request], DOWNLOADER_MIDDLEWARES={Leading: 900})
+        assert product(done) == "Product 1"
+        assert ("X-Captcha-Token" in done.response.request.headers) is kept
+
+
 # Attempts
 
 

@@ -19,7 +19,7 @@ QUERIES = 15  # within the times that solves of a type take
 MIN_SPACING = 0.5  # seconds
 
 # Before anything is learned: every second while young, slower with age.
-FIRST_AGES: tuple[float, ...] = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 14, 18, 22, 26, 30)
+FIRST_AGES: tuple[float, ...] = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 18, 21, 24, 27, 30)
 
 _REMEMBERED = 128  # solves
 _ENOUGH = 12  # solves before they are trusted

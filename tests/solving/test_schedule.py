@@ -39,7 +39,7 @@ def mean(values: list[float]) -> float:
 def test_before_anything_is_learned_every_second_while_young_and_slower_with_age() -> None:
     first = SolveTimes().begin()
     assert [first.next_age(age) for age in (0, 1, 2.01, 9)] == [1, 2, 3, 10]
-    assert first.next_age(14.1) - 14.1 > 3
+    assert first.next_age(15.1) - 15.1 > 2.5
     assert solve(SolveTimes(), 30)[0] == QUERIES
 
 

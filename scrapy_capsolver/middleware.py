@@ -228,7 +228,8 @@ class CapSolverMiddleware:
             self._solutions.pop(trail.ticket, None)
         if trail.attempts >= self._attempts:
             raise UnsolvableCaptchaError(
-                f"still gated after {trail.attempts} solves (CAPSOLVER_RETRY_TIMES is {self.settings.retry_times})",
+                f"still gated after {trail.attempts} solves (CAPSOLVER_RETRY_TIMES is {self.settings.retry_times}): "
+                "the site takes none of them; compare the task's type and fields with the page",
                 attempts=trail.attempts,
             )
         logger.debug("%s at %s: %s", challenge.family, host, "; ".join(challenge.reasons))
@@ -331,7 +332,11 @@ class CapSolverMiddleware:
         return bool(self._crawler.settings["JOBDIR"]) and not trail.stopped and self._capsolver.is_stopping()
 
     def _count(self, name: str, value: float = 1) -> None:
-        self._stats.inc_value(f"capsolver/{name}", value)
+        key = f"capsolver/{name}"
+        if isinstance(value, float):  # money and seconds, without the noise of adding them up
+            self._stats.set_value(key, round(self._stats.get_value(key, 0) + value, 6))
+        else:
+            self._stats.inc_value(key, value)
 
 
 def _must_go_back(response: Response, trail: Trail) -> bool:

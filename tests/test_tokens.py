@@ -100,6 +100,7 @@ async def test_tokens_are_never_shared() -> None:
         )
         state = capsolver.state()
         assert state["tasks"]["paid"] == 30
+        assert done.ours()["estimated_cost_usd"] == 0.024  # not 0.02400000000000001
         assert (state["tokens"]["accepted"], state["tokens"]["presented_twice"], state["tokens"]["refused"]) == (
             30,
             0,

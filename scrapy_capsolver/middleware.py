@@ -174,7 +174,8 @@ class CapSolverMiddleware:
                 settled = False
             if challenge is None:
                 return self._through(request, response, trail, settled=settled)
-            if "cached" in response.flags:  # what the cache holds was gated once: look whether it still is
+            if "cached" in response.flags and not request.meta.get("dont_cache"):
+                # What the cache holds was gated once: look whether it still is.
                 return self._resend(request, trail)
             session = session_of(self._crawler, request, response)
             return await self._past(challenge, request, flag, trail, session)

@@ -148,3 +148,17 @@ async def test_a_captcha_from_the_http_cache_is_fetched_anew_and_not_paid_for(tm
         assert titles(done) == ["Product 1"]
         assert capsolver.state()["tasks"]["created"] == 1
         assert sum(capsolver.state()["site"]["gates_shown"].values()) == 2  # it may have been gone
+
+
+@deferred_f_from_coro_f
+async def test_a_cache_that_heeds_no_dont_cache_is_no_endless_loop() -> None:
+    class Cache:
+        def process_response(self, request: Request, response: Any, spider: Any = None) -> Any:
+            response.flags.append("cached")
+            return response
+
+    async with simulator() as capsolver:
+        request = plain(f"{capsolver.site_url}/recaptcha-v2/1", meta={"capsolver": True})
+        done = await crawl(capsolver, [request], DOWNLOADER_MIDDLEWARES={Cache: 900})
+        assert titles(done) == ["Product 1"]
+        assert capsolver.state()["tasks"]["created"] == 1

@@ -10,6 +10,7 @@ from scrapy import Request
 from scrapy.exceptions import IgnoreRequest
 from scrapy.http import HtmlResponse
 from scrapy.utils.defer import deferred_f_from_coro_f
+from twisted.internet.error import ConnectError
 
 from scrapy_capsolver.errors import (
     CapSolverAccountError,
@@ -208,19 +209,20 @@ async def test_an_image_that_cannot_be_fetched_is_an_error_before_anything_is_pa
         assert done.stats["downloader/request_count"] == 2
 
 
+@pytest.mark.parametrize("problem", [IgnoreRequest("Forbidden by robots.txt"), ConnectError("no route")])
 @deferred_f_from_coro_f
-async def test_an_image_that_robots_may_not_fetch_is_an_error() -> None:
+async def test_an_image_that_robots_or_the_network_forbid_is_an_error(problem: Exception) -> None:
     class Forbidding:
         def process_request(self, request: Request, spider: Any = None) -> None:
             if "captcha.png" in request.url:
-                raise IgnoreRequest("Forbidden by robots.txt")
+                raise problem
 
     async with simulator() as capsolver:
         flag = {"type": "ImageToTextTask", "selector": "img#captcha", "inject": {"form": "answer"}}
         request = Request(f"{capsolver.site_url}/image/1", meta={"capsolver": flag})
         done = await crawl(capsolver, [request], DOWNLOADER_MIDDLEWARES={Forbidding: 100})
         assert type(done.error) is UnsupportedCaptchaError
-        assert "robots.txt" in str(done.error)
+        assert ("robots.txt" if isinstance(problem, IgnoreRequest) else "ConnectError") in str(done.error)
 
 
 @deferred_f_from_coro_f

@@ -118,6 +118,17 @@ async def test_requests_that_meet_a_gate_at_once_each_stay_in_their_session() ->
 
 
 @deferred_f_from_coro_f
+async def test_cookies_that_are_the_authors_own_business_are_left_alone() -> None:
+    async with simulator() as capsolver:
+        meta = {"capsolver": {"inject": {"query": "captcha"}}, "dont_merge_cookies": True}
+        request = Request(f"{capsolver.site_url}/query/recaptcha-v2/1", meta=meta, headers={"Cookie": "mine=1"})
+        done = await crawl(capsolver, [request])
+        assert done.response.css(".product::text").get() == "Product 1"
+        assert done.response.request.headers["Cookie"] == b"mine=1"
+        assert done.response.request.cookies == {}
+
+
+@deferred_f_from_coro_f
 async def test_image_answers_stay_in_their_session() -> None:
     async with simulator() as capsolver:
         flag = {"type": "ImageToTextTask", "selector": "img#captcha", "inject": {"form": "answer"}}

@@ -11,8 +11,9 @@ from twisted.internet.defer import Deferred, maybeDeferred
 
 from scrapy_capsolver.errors import UnsupportedCaptchaError
 from scrapy_capsolver.flag import META_KEY
+from scrapy_capsolver.session import with_cookies
 from scrapy_capsolver.sites import without_secrets
-from scrapy_capsolver.trail import KEY
+from scrapy_capsolver.trail import KEY, REDIRECT_KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,15 +28,18 @@ MAX_FETCHED = 4 << 20  # bytes
 
 
 def task_maker(
-    crawler: Crawler, family: Family, challenge: Challenge, request: Request
+    crawler: Crawler, family: Family, challenge: Challenge, request: Request, session: list[dict[str, Any]]
 ) -> Callable[[], Deferred[dict[str, Any]]]:
-    """What gives each attempt its task, fetched anew: a site may show another image each time."""
+    """What gives each attempt its task, fetched anew: a site may show another image each time.
+
+    ``session`` are the cookies with which the challenge was shown.
+    """
     if challenge.fetch_url is None:
         return lambda: maybeDeferred(family.task, challenge, None)
     url = challenge.fetch_url
 
     async def make() -> dict[str, Any]:
-        return family.task(challenge, await _fetch(crawler, url, challenge, request))
+        return family.task(challenge, await _fetch(crawler, url, challenge, with_cookies(request, session)))
 
     return lambda: deferred_from_coro(make())
 
@@ -48,14 +52,7 @@ async def _fetch(crawler: Crawler, url: str, challenge: Challenge, request: Requ
     for name in ("Content-Type", "Content-Length"):
         fetch.headers.pop(name, None)
     fetch.headers["Referer"] = without_secrets(challenge.url)
-    for key in (
-        KEY,
-        "is_start_request",
-        "redirect_urls",
-        "redirect_times",
-        "redirect_reasons",
-        "handle_httpstatus_list",
-    ):
+    for key in (KEY, *REDIRECT_KEYS, "is_start_request", "handle_httpstatus_list"):
         fetch.meta.pop(key, None)
     fetch.meta.update(
         {

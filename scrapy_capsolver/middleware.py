@@ -241,7 +241,7 @@ class CapSolverMiddleware:
 
         try:
             solved = await self._capsolver.solve(
-                task_maker(self._crawler, family, challenge, with_cookies(request, session)),
+                task_maker(self._crawler, family, challenge, request, session),
                 self._attempts - trail.attempts,
             )
         except (asyncio.CancelledError, CancelledError):

@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 from scrapy.downloadermiddlewares.cookies import CookiesMiddleware
 from scrapy.http.cookies import CookieJar
 
+from scrapy_capsolver.families.cookies import own_cookies
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -54,10 +56,7 @@ def with_cookies(request: Request, cookies: Iterable[dict[str, Any]]) -> Request
     added = list(cookies)
     if not added:
         return request
-    own: Any = request.cookies
-    if isinstance(own, dict):
-        own = [{"name": name, "value": value} for name, value in own.items()]
-    return request.replace(cookies=[*own, *added])
+    return request.replace(cookies=[*own_cookies(request), *added])
 
 
 def _sent(request: Request) -> dict[str, str]:

@@ -93,7 +93,9 @@ def is_loopback(host: str) -> bool:
 
 
 def _get(settings: BaseSettings, name: str) -> Any:
-    return settings.get(f"CAPSOLVER_{name}")
+    """The value; None where it is empty, too, as a setting in a form on the web is."""
+    value = settings.get(f"CAPSOLVER_{name}")
+    return None if value == "" else value
 
 
 def _wrong(name: str, value: object, allowed: str) -> SettingError:
@@ -104,7 +106,7 @@ def _wrong(name: str, value: object, allowed: str) -> SettingError:
 def _api_key(settings: BaseSettings) -> str:
     """From the setting, else from the environment. What was given is a secret even where it is wrong: never shown."""
     key, source = _get(settings, "API_KEY"), "CAPSOLVER_API_KEY"
-    if key is None or key == "":
+    if key is None:
         key, source = os.environ.get("CAPSOLVER_API_KEY"), "CAPSOLVER_API_KEY in the environment"
     if key is None:
         raise SettingError(
@@ -138,7 +140,7 @@ def _api_url(settings: BaseSettings, default: str) -> str:
 
 def _text(settings: BaseSettings, name: str, default: str) -> str:
     value = _get(settings, name)
-    if value is None or value == "":
+    if value is None:
         return default
     if not isinstance(value, str):
         raise _wrong(name, value, "a text")
@@ -147,7 +149,7 @@ def _text(settings: BaseSettings, name: str, default: str) -> str:
 
 def _flag(settings: BaseSettings, name: str, *, default: bool) -> bool:
     value = _get(settings, name)
-    if value is None or value == "":
+    if value is None:
         return default
     if isinstance(value, bool) or value in (0, 1):
         return bool(value)
@@ -161,7 +163,7 @@ def _flag(settings: BaseSettings, name: str, *, default: bool) -> bool:
 
 def _whole(settings: BaseSettings, name: str, default: int, *, low: int | None) -> int:
     value = _get(settings, name)
-    if value is None or value == "":
+    if value is None:
         return default
     allowed = "a whole number" + ("" if low is None else f" of {low} or more")
     try:
@@ -186,7 +188,7 @@ def _number(value: object) -> float | None:
 
 def _seconds(settings: BaseSettings, name: str, default: float) -> float:
     value = _get(settings, name)
-    if value is None or value == "":
+    if value is None:
         return default
     number = _number(value)
     if number is None or not 0 < number <= 300:
@@ -196,7 +198,7 @@ def _seconds(settings: BaseSettings, name: str, default: float) -> float:
 
 def _choice(settings: BaseSettings, name: str, default: str, choices: tuple[str, ...]) -> str:
     value = _get(settings, name)
-    if value is None or value == "":
+    if value is None:
         return default
     if not isinstance(value, str) or value.strip().lower() not in choices:
         raise _wrong(name, value, " or ".join(repr(choice) for choice in choices))
@@ -205,7 +207,7 @@ def _choice(settings: BaseSettings, name: str, default: str, choices: tuple[str,
 
 def _domains(settings: BaseSettings) -> tuple[str, ...]:
     value = _get(settings, "ALLOWED_DOMAINS")
-    if value is None or value == "":
+    if value is None:
         return ()
     names = value.split(",") if isinstance(value, str) else value
     if not isinstance(names, (list, tuple, set, frozenset)) or not all(isinstance(name, str) for name in names):
@@ -230,7 +232,7 @@ def _prices(settings: BaseSettings) -> dict[str, float]:
     try:
         given = settings.getdict("CAPSOLVER_PRICES")
     except (ValueError, TypeError):
-        raise _wrong("PRICES", _get(settings, "PRICES"), allowed) from None
+        raise _wrong("PRICES", settings.get("CAPSOLVER_PRICES"), allowed) from None
     prices = {}
     for task_type, value in given.items():
         price = _number(value)

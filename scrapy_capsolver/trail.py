@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from scrapy import Request
 
 KEY = "_capsolver"
+REDIRECT_KEYS = ("redirect_urls", "redirect_times", "redirect_reasons")  # what RedirectMiddleware notes in the meta
 
 
 @dataclass(slots=True)
@@ -88,7 +89,7 @@ def back_to_origin(request: Request, origin: dict[str, Any]) -> Request:
         headers=headers,
         cookies=origin.get("cookies", {}),
     )
-    for key in ("redirect_urls", "redirect_times", "redirect_reasons"):
+    for key in REDIRECT_KEYS:
         back.meta.pop(key, None)
     return back
 

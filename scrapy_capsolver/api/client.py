@@ -24,7 +24,7 @@ class CapSolverClient:
 
     def __init__(self, *, api_key: str, api_url: str, reactor: Any, clock: Any = None, app_id: str = "") -> None:
         self._key = api_key
-        self._app_id = app_id
+        self._app = {"appId": app_id} if app_id else {}
         self._transport = Transport(api_url, reactor, clock or reactor)
 
     def __repr__(self) -> str:
@@ -32,8 +32,7 @@ class CapSolverClient:
 
     async def create_task(self, task: dict[str, Any]) -> Reply:
         """Submit a task. Not idempotent: where this fails after it was sent, a task may exist and be paid."""
-        app = {"appId": self._app_id} if self._app_id else {}
-        return read_reply(*await self._post("/createTask", {"task": task, **app}, CREATE_SECONDS))
+        return read_reply(*await self._post("/createTask", {"task": task, **self._app}, CREATE_SECONDS))
 
     async def get_task_result(self, task_id: str) -> Reply:
         """Ask for a result. CapSolver answers 120 times a task, in its first 5 minutes."""
@@ -45,8 +44,7 @@ class CapSolverClient:
     async def feedback_task(self, task_id: str, *, invalid: bool, message: str = "") -> Fault | None:
         """Tell CapSolver whether the site took the solution. ``invalid``: it did not."""
         result: dict[str, Any] = {"invalid": invalid, **({"message": message} if message else {})}
-        app = {"appId": self._app_id} if self._app_id else {}
-        reply = await self._post("/feedbackTask", {"taskId": task_id, "result": result, **app}, OTHER_SECONDS)
+        reply = await self._post("/feedbackTask", {"taskId": task_id, "result": result, **self._app}, OTHER_SECONDS)
         return read_envelope(*reply)[1]
 
     def close(self) -> Deferred[None]:

@@ -123,11 +123,13 @@ def rule_of(code: str, description: str, http_status: int) -> Rule:
         for part, rule in INVALID_TASK_DATA.items():
             if part in text:
                 return rule
-    if not code and http_status == 401:
+    if code:
+        return RULES.get(code, UNKNOWN_CODE)
+    if http_status == 401:
         return _WRONG_KEY
-    if not code and (http_status == 429 or http_status >= 500):
-        return RULES["ERROR_RATE_LIMIT"] if http_status == 429 else _UNAVAILABLE
-    return RULES.get(code, UNKNOWN_CODE)
+    if http_status == 429:
+        return RULES["ERROR_RATE_LIMIT"]
+    return _UNAVAILABLE if http_status >= 500 else UNKNOWN_CODE
 
 
 def rule_of_http_status(status: int) -> Rule:

@@ -19,6 +19,13 @@ def cookie_value(value: object) -> str | None:
     return value if isinstance(value, str) and _VALUE.fullmatch(value) else None
 
 
+def own_cookies(request: Request) -> list[Any]:
+    """``request.cookies`` in the longer of its two forms, a dict for each cookie."""
+    if isinstance(request.cookies, dict):
+        return [{"name": name, "value": value} for name, value in request.cookies.items()]
+    return list(request.cookies)
+
+
 def with_cookies(request: Request, cookies: Mapping[str, str]) -> Request:
     """A copy of ``request`` with these cookies, for the whole of its host; its other cookies stay.
 
@@ -30,11 +37,6 @@ def with_cookies(request: Request, cookies: Mapping[str, str]) -> Request:
         kept = [pair for pair in re.split(r";\s*", old) if pair and pair.partition("=")[0].strip() not in cookies]
         headers["Cookie"] = "; ".join([*kept, *(f"{name}={value}" for name, value in cookies.items())])
         return request.replace(headers=headers)
-    given: list[Any] = (
-        [{"name": name, "value": value} for name, value in request.cookies.items()]
-        if isinstance(request.cookies, dict)
-        else list(request.cookies)
-    )
-    others = [cookie for cookie in given if cookie.get("name") not in cookies]
+    others = [cookie for cookie in own_cookies(request) if cookie.get("name") not in cookies]
     ours = [{"name": name, "value": value, "path": "/"} for name, value in cookies.items()]
     return request.replace(cookies=[*others, *ours])

@@ -49,8 +49,8 @@ class OpenTask:
     """Age at the last query that was answered with "not yet"."""
     failures: int = 0
     """Polls in a row that brought no answer."""
-    result: Deferred[Reply] = field(default_factory=Deferred)
-    solve: Solve = field(default_factory=Solve)
+    result: Deferred[Reply] = field(init=False)  # both begin with Poller.result_of
+    solve: Solve = field(init=False)
 
     @property
     def done(self) -> bool:

@@ -104,17 +104,15 @@ class Solver:
             solved = Deferred.fromCoroutine(self._attempt(make_task, attempts, progress))
             return await solved.addTimeout(self._timeout, cast("Any", self._clock))
         except DeferredTimeoutError:
-            error: CaptchaError = CaptchaTimeoutError(
+            raise CaptchaTimeoutError(
                 f"no solution within {self._timeout:g} s (CAPSOLVER_TIMEOUT)",
                 attempts=progress.attempts,
                 possibly_paid=progress.possibly_paid,
-            )
-            raise error from None
+            ) from None
         except CancelledError:
-            error = CaptchaCancelledError(
+            raise CaptchaCancelledError(
                 "the solve was cancelled", attempts=progress.attempts, possibly_paid=progress.possibly_paid
-            )
-            raise error from None
+            ) from None
         finally:
             if progress.possibly_paid:
                 self._count("possibly_paid", 1)

@@ -34,7 +34,7 @@ def running(*arguments: str, **environment: str) -> Iterator[subprocess.Popen[st
 @contextmanager
 def simulator_process(*options: str) -> Iterator[dict[str, str]]:
     """Its addresses and its key."""
-    with running("-m", "scrapy_capsolver.simulator", *options) as process:
+    with running("-W", "error", "-m", "scrapy_capsolver.simulator", *options) as process:
         assert process.stdout is not None
         yield json.loads(process.stdout.readline())
 

@@ -8,14 +8,11 @@ import re
 import shutil
 import subprocess
 import sys
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from tests.processes import simulator_process
 
 ROOT = Path(__file__).parent.parent
 
@@ -52,17 +49,6 @@ def run(project: Path, *command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@contextmanager
-def fast_simulator() -> Iterator[dict[str, str]]:
-    command = [sys.executable, "-m", "scrapy_capsolver.simulator", "--solve-seconds", "0.1"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment()) as process:
-        try:
-            assert process.stdout is not None
-            yield json.loads(process.stdout.readline())
-        finally:
-            process.terminate()
-
-
 def test_it_ends_with_all_items_and_a_table_and_accounts_that_agree(project: Path) -> None:
     done = run(project, "run.py")
     output = done.stdout + done.stderr
@@ -96,7 +82,7 @@ def test_it_ends_with_all_items_and_a_table_and_accounts_that_agree(project: Pat
 
 
 def test_the_page_spider_takes_one_page_behind_a_captcha(project: Path) -> None:
-    with fast_simulator() as where:
+    with simulator_process("--solve-seconds", "0.1") as where:
         done = run(
             project,
             *("-m", "scrapy", "crawl", "page", "-a", f"url={where['site']}/recaptcha-v3/2", "-a", "expect=.product"),

@@ -34,12 +34,13 @@ def task_maker(
 
     ``session`` are the cookies with which the challenge was shown.
     """
-    if challenge.fetch_url is None:
-        return lambda: maybeDeferred(family.task, challenge, None)
-    url = challenge.fetch_url
+    if not challenge.fetch:
+        return lambda: maybeDeferred(family.task, challenge, (), "")
 
     async def make() -> dict[str, Any]:
-        return family.task(challenge, await _fetch(crawler, url, challenge, with_cookies(request, session)))
+        within = with_cookies(request, session)
+        fetched = [await _fetch(crawler, url, challenge, within) for url in challenge.fetch]
+        return family.task(challenge, fetched, "")
 
     return lambda: deferred_from_coro(make())
 

@@ -28,6 +28,7 @@ from scrapy_capsolver.errors import (
     UnsupportedCaptchaError,
 )
 from scrapy_capsolver.families import family as family_named
+from scrapy_capsolver.families.token import TokenFamily
 from scrapy_capsolver.fetching import task_maker
 from scrapy_capsolver.gating import challenge_before, find_challenge
 from scrapy_capsolver.order import ORDER, misplacements
@@ -258,6 +259,7 @@ class CapSolverMiddleware:
             attempts,
             solved.polls,
         )
+        assert isinstance(family, TokenFamily)
         try:
             retried = with_cookies(family.apply(base, challenge, solved.solution, flag.inject), session)
         except CaptchaError:

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import LoopingCall
 
 from scrapy_capsolver.api.client import CapSolverClient
+from scrapy_capsolver.families import PRICES
 from scrapy_capsolver.slots import SlotLender, is_stopping
 from scrapy_capsolver.solving.solver import Solved, Solver
 
@@ -51,7 +52,7 @@ class CapSolver:
             self._clock,
             concurrency=settings.concurrency,
             timeout=settings.timeout,
-            prices=settings.prices,
+            prices={**PRICES, **settings.prices},
             count=count,
         )
         self._slots = SlotLender(crawler, settings.max_pending)

@@ -7,11 +7,12 @@ from scrapy_capsolver.families.base import Challenge, Family, FormSubmission, So
 from scrapy_capsolver.families.fields import check_fields
 from scrapy_capsolver.families.inject import Inject, parse_inject, place
 from scrapy_capsolver.families.page import Page
-from scrapy_capsolver.families.registry import FAMILIES, check_type, detect, family, family_of
+from scrapy_capsolver.families.registry import FAMILIES, PRICES, check_type, detect, family, family_of
 from scrapy_capsolver.families.retired import RETIRED
 
 __all__ = [
     "FAMILIES",
+    "PRICES",
     "RETIRED",
     "Challenge",
     "Family",

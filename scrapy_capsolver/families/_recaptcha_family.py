@@ -22,7 +22,7 @@ from scrapy_capsolver.families.text import clean
 from scrapy_capsolver.families.token import TokenFamily
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from lxml.html import HtmlElement
     from scrapy import Request
@@ -37,8 +37,8 @@ SESSION_COOKIES = ("recaptcha-ca-t", "recaptcha-ca-e")
 class RecaptchaFamily(TokenFamily):
     """Base class of both. They differ in the types, and in which of a page's site keys are theirs."""
 
-    field: str = RESPONSE_FIELD
-    lifetime: float | None = 120.0
+    field = RESPONSE_FIELD
+    lifetime = 120.0
     solution_key = "gRecaptchaResponse"
     version: int
     plain_type: str
@@ -57,9 +57,9 @@ class RecaptchaFamily(TokenFamily):
             sightings = (Sighting(str(wanted), self.version, reason, enterprise=recaptcha.enterprise),)
         return self._challenge(page, recaptcha, sightings) if sightings else None
 
-    def task(self, challenge: Challenge, fetched: bytes | None) -> dict[str, Any]:
+    def task(self, challenge: Challenge, fetched: Sequence[bytes], after: str) -> dict[str, Any]:
         """``s`` goes into the field that the type has for it, whichever it was given in."""
-        task = super().task(challenge, fetched)
+        task = super().task(challenge, fetched, after)
         plain_v2 = self.version == 2 and "Enterprise" not in str(task["type"])
         return with_data_s(task, as_payload=not plain_v2)
 

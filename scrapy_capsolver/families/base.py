@@ -1,4 +1,8 @@
-"""What a captcha family is: the four questions that each module of this package answers."""
+"""What a captcha family is: the questions that each module of this package answers.
+
+A family derives from one of two classes: :class:`~.token.TokenFamily`, whose solutions are put into one request, or
+:class:`~.clearance.ClearanceFamily`, whose solutions open a site for many.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol
 
+from scrapy_capsolver.errors import CaptchaError, UnsupportedCaptchaError
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from scrapy import Request
 
@@ -31,8 +37,9 @@ class TaskType:
     """The fields of one CapSolver task type, in CapSolver's words. ``websiteURL`` is filled in where it is not given.
 
     ``one_of`` lists groups of fields of which one is enough; ``shown_by`` are those of which a flag must hold one,
-    since no page says by itself that it has such a captcha. A required ``proxy`` is satisfied by the split
-    fields as well (``proxyType``, ``proxyAddress``, ``proxyPort``). Fields hold text, but for those in ``kinds``.
+    since no page says by itself that it has such a captcha. A required ``proxy`` is the request's own where the flag
+    names none. Fields hold text, but for those in ``kinds``. ``own`` are keys of a flag that are this package's and
+    never go to CapSolver.
     """
 
     required: frozenset[str]
@@ -40,6 +47,9 @@ class TaskType:
     one_of: tuple[frozenset[str], ...] = ()
     shown_by: frozenset[str] = frozenset()
     kinds: Mapping[str, type] = field(default_factory=dict)
+    own: frozenset[str] = frozenset()
+    price: float | None = None
+    """USD per 1000 solves, where it is known. Source: www.capsolver.com as a third party read it on 2026-10-07."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +85,14 @@ class Challenge:
     """Form field in which this page wants the solution."""
     form: FormSubmission | None = None
     """The page's form around the captcha, where there is one."""
-    fetch_url: str | None = None
-    """What must be downloaded in the crawl's own session before the task can be made (an image)."""
+    fetch: tuple[str, ...] = ()
+    """What must be downloaded in the crawl's own session before each task can be made (images, a fresh challenge)."""
+    perishable: bool = False
+    """What was read from the page is good for one task: another attempt looks at the page anew."""
+    refusal: str = ""
+    """Why this one cannot be solved: then nothing is tried, and nothing is paid."""
+    error: Callable[[str], CaptchaError] = UnsupportedCaptchaError
+    """What is raised then."""
 
 
 class Family(Protocol):
@@ -85,24 +101,19 @@ class Family(Protocol):
     name: str
     types: Mapping[str, TaskType]
     kind: SolutionKind
-    field: str
-    """Form field where solutions of this family usually go."""
-    lifetime: float | None
-    """Seconds for which a solution is accepted, or None where nobody says."""
 
     def detect(self, page: Page, fields: Mapping[str, Any]) -> Challenge | None:
         """Is this page gated by my captcha? ``fields`` are the flag's own ones, empty for a bare ``True``."""
 
-    def task(self, challenge: Challenge, fetched: bytes | None) -> dict[str, Any]:
-        """CapSolver's task. ``fetched`` is what ``challenge.fetch_url`` held."""
+    def prepare(self, challenge: Challenge) -> Challenge:
+        """The challenge with the author's own fields in its ``params``, made ready: with what they say to fetch."""
 
-    def apply(
-        self, request: Request, challenge: Challenge, solution: Mapping[str, Any], inject: Inject | None
-    ) -> Request:
-        """The request with the solution in it, where the page wants it or where ``inject`` says.
+    def task(self, challenge: Challenge, fetched: Sequence[bytes], after: str) -> dict[str, Any]:
+        """CapSolver's task, without proxy and user agent, which are the request's.
 
-        Raises :class:`~scrapy_capsolver.errors.UnsolvableCaptchaError` where the solution lacks what it should hold.
+        ``fetched`` is what the addresses in ``challenge.fetch`` held; ``after`` what CapSolver said of the attempt
+        before this one (its ``errorDescription``, in lower case), or nothing.
         """
 
     def rehearse(self, request: Request, challenge: Challenge, inject: Inject | None) -> None:
-        """Raise, before anything is paid, what :meth:`apply` would raise about the request."""
+        """Raise, before anything is paid, what would be raised about the request once there is a solution."""

@@ -53,7 +53,7 @@ def check_fields(type_name: str, fields: Mapping[str, Any], *, complete: bool) -
     spelling = check_type(type_name)
     task_type = family_of(spelling).types[spelling]
     kinds: dict[str, tuple[type, ...]] = dict(COMMON)
-    for name in task_type.required.union(task_type.optional, *task_type.one_of):
+    for name in task_type.required.union(task_type.optional, task_type.own, *task_type.one_of):
         if name not in COMMON:
             kinds[name] = (task_type.kinds.get(name, str),)
     for name, value in fields.items():

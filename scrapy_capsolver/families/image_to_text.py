@@ -21,7 +21,7 @@ from scrapy_capsolver.families.token import TokenFamily
 from scrapy_capsolver.sites import may_send
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from parsel import Selector
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 MAX_BYTES = 2 * 1024 * 1024
 """Size of an image. CapSolver names no limit; captchas have a few KB."""
 
-_FLAG_ONLY = frozenset({"selector"})
 _MAX_URL = 8192
 _PSEUDO = re.compile(r"::(?:attr\([^()]*\)|text)\s*$")
 
@@ -39,17 +38,17 @@ _PSEUDO = re.compile(r"::(?:attr\([^()]*\)|text)\s*$")
 class ImageToText(TokenFamily):
     name = "image_to_text"
     kind = SolutionKind.ANSWER
-    field: str = ""  # every site has its own name for it
-    lifetime: float | None = None
+    field = ""  # every site has its own name for it
     solution_key = "text"
     types: Mapping[str, TaskType] = {
         "ImageToTextTask": TaskType(
             required=frozenset(),
-            # "selector" is ours: it says where the image is, and never goes to CapSolver.
-            optional=frozenset({"module", "score", "case"}) | _FLAG_ONLY,
+            optional=frozenset({"module", "score", "case"}),
             one_of=(frozenset({"body", "images"}),),
             shown_by=frozenset({"selector", "body", "images"}),
             kinds={"images": list, "score": float, "case": bool},
+            own=frozenset({"selector"}),  # where the image is
+            price=0.4,
         )
     }
 
@@ -68,13 +67,11 @@ class ImageToText(TokenFamily):
         found = page.select(css)
         return self._challenge(page, css, found[0], fields) if found else None
 
-    def task(self, challenge: Challenge, fetched: bytes | None) -> dict[str, Any]:
+    def task(self, challenge: Challenge, fetched: Sequence[bytes], after: str) -> dict[str, Any]:
         """With the image in ``body``, unless the flag or the page held it already."""
-        task = super().task(challenge, fetched)
-        for name in _FLAG_ONLY:
-            task.pop(name, None)
+        task = super().task(challenge, fetched, after)
         if "body" not in task and "images" not in task:
-            task["body"] = _encoded(fetched)
+            task["body"] = _encoded(fetched[0] if fetched else None)
         return task
 
     def places(self, challenge: Challenge, inject: Inject | None) -> Inject:
@@ -94,9 +91,9 @@ class ImageToText(TokenFamily):
         form = form_of(page, element)
         blocked, why = verdict(page, form, anchored=is_live(element), spare=1)
         params = {name: value for name, value in fields.items() if name in {"body", "images"}}
-        fetch_url = None
+        fetch: tuple[str, ...] = ()
         if not params:
-            fetch_url, params = _image(page, (element.get("src") or "") if source is None else source)
+            fetch, params = _image(page, (element.get("src") or "") if source is None else source)
         return Challenge(
             family=self.name,
             type="ImageToTextTask",
@@ -105,26 +102,26 @@ class ImageToText(TokenFamily):
             reasons=(f"element {clean(describe(element))} matches {clean(css)}", why),
             blocked=blocked,
             form=submission(page, form) if form is not None else None,
-            fetch_url=fetch_url,
+            fetch=fetch,
         )
 
 
-def _image(page: Page, source: str) -> tuple[str | None, dict[str, Any]]:
-    """(address to fetch, params): one of them holds the image.
+def _image(page: Page, source: str) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """(addresses to fetch, params): one of them holds the image.
 
     Raises :class:`UnsupportedCaptchaError` where there is none, or where it is on another site: a page cannot make
     the crawler contact a host of its choice.
     """
     source = source.strip()
     if source[:5].lower() == "data:":
-        return None, {"body": _encoded(_decoded(source))}
+        return (), {"body": _encoded(_decoded(source))}
     url = page.absolute(source) if source else ""
     if not url or len(url) > _MAX_URL or urlsplit(url).scheme not in {"http", "https"}:
         raise UnsupportedCaptchaError(f"The selected element has no image in its src: {clean(source, 60)!r}")
     if not may_send(page.url, url):
         host = clean(urlsplit(url).hostname or url)
         raise UnsupportedCaptchaError(f"The captcha's image is on another site ({host}), which is not contacted")
-    return url, {}
+    return (url,), {}
 
 
 def _decoded(data: str) -> bytes:

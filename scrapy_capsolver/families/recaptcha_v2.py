@@ -6,6 +6,7 @@ Sources: docs.capsolver.com/en/guide/captcha/ReCaptchaV2/ ; developers.google.co
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from scrapy_capsolver.families._recaptcha_family import RecaptchaFamily
@@ -19,8 +20,8 @@ _REQUIRED = frozenset({"websiteURL", "websiteKey"})
 _OPTIONAL = frozenset(
     {"pageAction", "recaptchaDataSValue", "enterprisePayload", "isInvisible", "isSession", "apiDomain", "cookies"}
 )
-_PROXYLESS = TaskType(_REQUIRED, _OPTIONAL, kinds=_KINDS)
-_PROXIED = TaskType(_REQUIRED | {"proxy"}, _OPTIONAL, kinds=_KINDS)
+_PROXYLESS = TaskType(_REQUIRED, _OPTIONAL, kinds=_KINDS, price=0.8)
+_PROXIED = TaskType(_REQUIRED | {"proxy"}, _OPTIONAL, kinds=_KINDS, price=0.8)
 
 
 class RecaptchaV2(RecaptchaFamily):
@@ -31,6 +32,6 @@ class RecaptchaV2(RecaptchaFamily):
     types: Mapping[str, TaskType] = {
         "ReCaptchaV2TaskProxyLess": _PROXYLESS,
         "ReCaptchaV2Task": _PROXIED,
-        "ReCaptchaV2EnterpriseTaskProxyLess": _PROXYLESS,
-        "ReCaptchaV2EnterpriseTask": _PROXIED,
+        "ReCaptchaV2EnterpriseTaskProxyLess": replace(_PROXYLESS, price=1.0),
+        "ReCaptchaV2EnterpriseTask": replace(_PROXIED, price=1.0),
     }

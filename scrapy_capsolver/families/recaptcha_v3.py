@@ -6,6 +6,7 @@ developers.google.com/recaptcha/docs/verify (120 s, once). ``minScore`` is from 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from scrapy_capsolver.families._recaptcha_family import RecaptchaFamily
@@ -30,10 +31,10 @@ class RecaptchaV3(RecaptchaFamily):
     plain_type = "ReCaptchaV3TaskProxyLess"
     enterprise_type = "ReCaptchaV3EnterpriseTaskProxyLess"
     types: Mapping[str, TaskType] = {
-        "ReCaptchaV3TaskProxyLess": _PROXYLESS,
-        "ReCaptchaV3Task": _PROXIED,
-        "ReCaptchaV3EnterpriseTaskProxyLess": _PROXYLESS,
-        "ReCaptchaV3EnterpriseTask": _PROXIED,
+        "ReCaptchaV3TaskProxyLess": replace(_PROXYLESS, price=1.0),
+        "ReCaptchaV3Task": replace(_PROXIED, price=1.0),
+        "ReCaptchaV3EnterpriseTaskProxyLess": replace(_PROXYLESS, price=3.0),
+        "ReCaptchaV3EnterpriseTask": replace(_PROXIED, price=3.0),
         "ReCaptchaV3M1TaskProxyLess": _PROXYLESS,
         "ReCaptchaV3M1Task": _PROXIED,
         "ReCaptchaV3EnterpriseM1TaskProxyLess": _PROXYLESS,

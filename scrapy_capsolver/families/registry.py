@@ -26,6 +26,14 @@ FAMILIES: tuple[Family, ...] = (ImageToText(), Turnstile(), RecaptchaV2(), Recap
 
 _BY_NAME: Mapping[str, Family] = {family.name: family for family in FAMILIES}
 _BY_TYPE: Mapping[str, Family] = {type_name: family for family in FAMILIES for type_name in family.types}
+PRICES: Mapping[str, float] = {
+    type_name: task_type.price
+    for family in FAMILIES
+    for type_name, task_type in family.types.items()
+    if task_type.price is not None
+}
+"""USD per 1000 solves, by task type. The API never says: spend can only be estimated."""
+
 _SPELLINGS: Mapping[str, str] = {type_name.lower(): type_name for type_name in (*RETIRED, *_BY_TYPE)}
 
 

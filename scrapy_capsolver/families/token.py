@@ -11,11 +11,11 @@ from scrapy_capsolver.families.inject import Inject, place
 from scrapy_capsolver.families.text import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from scrapy import Request
 
-    from scrapy_capsolver.families.base import Challenge
+    from scrapy_capsolver.families.base import Challenge, TaskType
 
 MAX_VALUE = 64 * 1024
 """Characters of a solution's value. Real tokens have 500 to 5,000."""
@@ -29,14 +29,21 @@ class TokenFamily:
     """Base class of the families whose solution is a string of limited life. See :class:`base.Family`."""
 
     name: str
-    field: str
+    types: Mapping[str, TaskType]
     kind: SolutionKind = SolutionKind.TOKEN
+    field: str
+    """Form field where solutions of this family usually go."""
+    lifetime: float | None = None
+    """Seconds for which a solution is accepted, or None where nobody says."""
     solution_key: str
     """Where CapSolver's ``solution`` object holds the token."""
 
-    def task(self, challenge: Challenge, fetched: bytes | None) -> dict[str, Any]:
+    def prepare(self, challenge: Challenge) -> Challenge:
+        return challenge
+
+    def task(self, challenge: Challenge, fetched: Sequence[bytes], after: str) -> dict[str, Any]:
         """``fetched`` is not needed: these tasks are made from the page alone."""
-        return {"type": challenge.type, "websiteURL": challenge.url, **challenge.params}
+        return task_of(challenge, self.types)
 
     def value(self, solution: Mapping[str, Any]) -> str:
         """The token. Raises :class:`UnsolvableCaptchaError`, which names the key and shows no value."""
@@ -72,6 +79,13 @@ class TokenFamily:
         if places.form is not None and challenge.form is not None and request.method in {"GET", "HEAD"}:
             request = submit(request, challenge.form, challenge.url)
         return place(request, places, value)
+
+
+def task_of(challenge: Challenge, types: Mapping[str, TaskType]) -> dict[str, Any]:
+    """The task as the challenge has it, without the keys that are this package's own."""
+    own = types[challenge.type].own if challenge.type in types else frozenset()
+    params = {name: value for name, value in challenge.params.items() if name not in own}
+    return {"type": challenge.type, "websiteURL": challenge.url, **params}
 
 
 def with_user_agent(request: Request, solution: Mapping[str, Any]) -> Request:

@@ -49,12 +49,12 @@ class Sighting:
 
 class Turnstile(TokenFamily):
     name = "turnstile"
-    field: str = "cf-turnstile-response"
-    lifetime: float | None = 300.0
+    field = "cf-turnstile-response"
+    lifetime = 300.0
     solution_key = "token"
     types: Mapping[str, TaskType] = {
         "AntiTurnstileTaskProxyLess": TaskType(
-            frozenset({"websiteURL", "websiteKey"}), frozenset({"metadata"}), kinds={"metadata": dict}
+            frozenset({"websiteURL", "websiteKey"}), frozenset({"metadata"}), kinds={"metadata": dict}, price=1.2
         ),
         # Not on CapSolver's page, but what its own client library sends with a proxy.
         "AntiTurnstileTask": TaskType(

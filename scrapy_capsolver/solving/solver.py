@@ -22,7 +22,6 @@ from scrapy_capsolver.errors import (
 from scrapy_capsolver.solving.breaker import Breaker
 from scrapy_capsolver.solving.clock import sleep
 from scrapy_capsolver.solving.poller import OpenTask, Poller, ResultLostError
-from scrapy_capsolver.solving.prices import price_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -213,11 +212,11 @@ class Solver:
 
     def _settle(self, task_type: str, reply: Reply, progress: _Progress) -> None:
         """Account for a task that is ready, whether or not its solution is of use."""
-        price = price_of(task_type, self._prices)
+        price = self._prices.get(task_type)
         if price is None:
             self._count("unpriced", 1)
         else:
-            self._count("estimated_cost_usd", price)
+            self._count("estimated_cost_usd", price / 1000)
         if not reply.solution:
             self._count("wasted/no_solution", 1)
             raise UnsolvableCaptchaError(

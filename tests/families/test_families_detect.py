@@ -409,7 +409,7 @@ def test_any_markup_is_read_without_error(html):
         body = html.encode(encoding, "replace")
         for challenge in detect(HtmlResponse("https://shop.example/x", body=body)):
             family = next(family for family in FAMILIES if family.name == challenge.family)
-            assert family.task(challenge, None)["type"] == challenge.type
+            assert family.task(challenge, (), "")["type"] == challenge.type
 
 
 @settings(max_examples=200, deadline=None)

@@ -287,14 +287,14 @@ def test_any_solution_is_used_or_refused(solution):
 
 def test_tasks(response):
     challenge = detect(response("v2_gate"))[0]
-    assert FAMILY.task(challenge, None) == {
+    assert FAMILY.task(challenge, (), "") == {
         "type": "ReCaptchaV2TaskProxyLess",
         "websiteURL": URL,
         "websiteKey": V2,
         "recaptchaDataSValue": "WqB8-s_value.1",
     }
     challenge = replace(challenge, params={**challenge.params, "websiteURL": "https://other.example/"})
-    assert FAMILY.task(challenge, None)["websiteURL"] == "https://other.example/"
+    assert FAMILY.task(challenge, (), "")["websiteURL"] == "https://other.example/"
 
 
 @pytest.mark.parametrize(
@@ -315,7 +315,7 @@ def test_tasks(response):
 )
 def test_the_value_of_s_goes_where_the_type_has_it(name, task_type, given, wanted):
     challenge = Challenge(name, task_type, URL, params=given)
-    assert family(name).task(challenge, None) == {"type": task_type, "websiteURL": URL, **wanted}
+    assert family(name).task(challenge, (), "") == {"type": task_type, "websiteURL": URL, **wanted}
     assert challenge.params is given
 
 
@@ -328,10 +328,10 @@ def image(html, selector="img", url=URL, **fields):
 
 def test_an_image_is_fetched_and_sent(response):
     challenge = detect(response("image_gate"), fields={"selector": "img#captcha"}, only="image_to_text")[0]
-    assert challenge.fetch_url == "https://shop.example/static/img/c1.jpg?x=1"
+    assert challenge.fetch == ("https://shop.example/static/img/c1.jpg?x=1",)
     assert challenge.blocked
     assert challenge.reasons[0] == 'element <img id="captcha"> matches img#captcha'
-    task = family("image_to_text").task(challenge, b"\x89PNG" * 60)
+    task = family("image_to_text").task(challenge, (b"\x89PNG" * 60,), "")
     assert task == {"type": "ImageToTextTask", "websiteURL": URL, "body": b64encode(b"\x89PNG" * 60).decode()}
     assert "\n" not in task["body"]
     assert family("image_to_text").kind is SolutionKind.ANSWER
@@ -339,7 +339,7 @@ def test_an_image_is_fetched_and_sent(response):
 
 def test_the_selector_never_goes_to_capsolver():
     challenge = replace(image("<img src=a.png>"), params={"selector": "img", "module": "number"})
-    task = family("image_to_text").task(challenge, b"x")
+    task = family("image_to_text").task(challenge, (b"x",), "")
     assert task == {"type": "ImageToTextTask", "websiteURL": URL, "module": "number", "body": "eA=="}
 
 
@@ -355,8 +355,8 @@ def test_the_selector_never_goes_to_capsolver():
 )
 def test_an_image_in_the_page_is_not_fetched(source, content):
     challenge = image(f'<img src="{source}">')
-    assert challenge.fetch_url is None
-    assert b64decode(family("image_to_text").task(challenge, None)["body"]) == content
+    assert challenge.fetch == ()
+    assert b64decode(family("image_to_text").task(challenge, (), "")["body"]) == content
 
 
 @pytest.mark.parametrize(
@@ -384,20 +384,20 @@ def test_images_that_cannot_be_had(source, words):
 )
 def test_fetched_images_that_are_none(fetched, words):
     with pytest.raises(UnsupportedCaptchaError, match=words):
-        family("image_to_text").task(image("<img src=a.png>"), fetched)
+        family("image_to_text").task(image("<img src=a.png>"), () if fetched is None else (fetched,), "")
 
 
 def test_the_selector_may_name_an_attribute():
     html = '<form action=/a><p class=c data-image="/x.png"></p></form><form action=/b></form>'
     challenge = image(html, "p.c::attr(data-image)")
-    assert challenge.fetch_url == "https://shop.example/x.png"
+    assert challenge.fetch == ("https://shop.example/x.png",)
     assert challenge.form == FormSubmission("https://shop.example/a", "GET")
     assert challenge.reasons[0] == 'element <p class="c"> matches p.c::attr(data-image)'
 
 
 def test_an_image_that_the_flag_brings_is_not_fetched():
     challenge = image("<img src=https://cdn.example/c.png>", body="eA==")
-    assert (challenge.fetch_url, challenge.params) == (None, {"body": "eA=="})
+    assert (challenge.fetch, challenge.params) == ((), {"body": "eA=="})
 
 
 def test_pages_without_the_image(response):

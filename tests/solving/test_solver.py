@@ -22,6 +22,7 @@ from scrapy_capsolver.solving.solver import Solved, Solver
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+PRICES = {"ReCaptchaV2TaskProxyLess": 0.8}
 TASK = {"type": "ReCaptchaV2TaskProxyLess", "websiteKey": "k"}
 CREATED = Reply(task_id="t")
 READY = Reply(status="ready", task_id="t", solution={"gRecaptchaResponse": "token"})
@@ -61,7 +62,7 @@ class Script:
 
     def solver(self, concurrency: int = 10, timeout: float = 150) -> Solver:
         client: Any = self
-        return Solver(client, self.clock, concurrency=concurrency, timeout=timeout, prices={}, count=self.count)
+        return Solver(client, self.clock, concurrency=concurrency, timeout=timeout, prices=PRICES, count=self.count)
 
     def solve(self, attempts: int = 3, task: dict[str, Any] = TASK, seconds: float = 400, **kwargs: Any) -> Any:
         """The outcome after so many seconds."""

@@ -36,6 +36,15 @@ class Pending:
     manners: frozenset[str]
 
 
+@dataclass(frozen=True)
+class Dialling:
+    """A call of createTask that is answered when the address behind the task's proxy is known."""
+
+    type: TaskType
+    fields: Fields
+    manners: frozenset[str]
+
+
 class Api:
     """The service behind the HTTP: takes bodies, and makes replies."""
 
@@ -59,8 +68,10 @@ class Api:
         self._error_times: deque[float] = deque(maxlen=_ADDRESS_ERRORS)
         self._locked: tuple[str, float] | None = None
 
-    def handle(self, method: str, body: bytes, content_type: str, fault: str | None) -> Reply | Pending:
+    def handle(self, method: str, body: bytes, content_type: str, fault: str | None) -> Reply | Pending | Dialling:
         """Answer a call. What is pending, after getToken, has to be waited for: see :meth:`token`.
+
+        Before a task can be made for what is dialling, somebody has to go through its proxy: see :meth:`dialled`.
 
         ``fault`` is a name of quirks.ERROR_FAULTS if that is to be the answer.
         """
@@ -78,11 +89,18 @@ class Api:
             if method == "getTaskResult":
                 return self._result(request, manners)
             if method == "getToken":
-                return Pending(self._accept(request, manners, by_get_token=True), manners)
+                return Pending(self._begin(*self._checked(request, manners, by_get_token=True)), manners)
             if method == "getBalance":
                 self._tasks.settle()
                 return _success(manners, balance=self._tasks.balance / MICRO, packages=[])
             return self._take_feedback(request, manners)
+        except ApiError as error:
+            return self._failure(error)
+
+    def dialled(self, call: Dialling, address: str | None) -> Reply:
+        """Answer a call of createTask after its proxy was tried."""
+        try:
+            return self._created(self._begin(call.type, call.fields, address), call.manners)
         except ApiError as error:
             return self._failure(error)
 
@@ -98,8 +116,13 @@ class Api:
         """Note a call that does not reach the service. Whether it counts among a task's queries is unknown: it does."""
         self._count_query(method, body)
 
-    def _create(self, request: Fields, manners: frozenset[str]) -> Reply:
-        task = self._accept(request, manners)
+    def _create(self, request: Fields, manners: frozenset[str]) -> Reply | Dialling:
+        type_, fields = self._checked(request, manners)
+        if type_.dials:
+            return Dialling(type_, fields, manners)
+        return self._created(self._begin(type_, fields), manners)
+
+    def _created(self, task: Task, manners: frozenset[str]) -> Reply:
         if task.type.seconds is None:
             return _success(manners, status="ready", solution=task.solution, taskId=task.id)
         if "status-missing" in manners:
@@ -107,7 +130,9 @@ class Api:
         status = "processing" if "status-processing" in manners else None if "status-null" in manners else "idle"
         return _success(manners, status=status, taskId=task.id)
 
-    def _accept(self, request: Fields, manners: frozenset[str], *, by_get_token: bool = False) -> Task:
+    def _checked(
+        self, request: Fields, manners: frozenset[str], *, by_get_token: bool = False
+    ) -> tuple[TaskType, Fields]:
         fields = request.get("task")
         if not isinstance(fields, dict):
             raise invalid_task("invalid task data: task is required")
@@ -115,7 +140,11 @@ class Api:
         if by_get_token and not type_.by_get_token:
             raise ApiError("ERROR_TASK_NOT_SUPPORTED", "Task type is not supported by getToken")
         type_.validate(fields)
-        return self._tasks.create(type_, fields, self._quirks.outcome() if type_.seconds is not None else None)
+        return type_, fields
+
+    def _begin(self, type_: TaskType, fields: Fields, address: str | None = None) -> Task:
+        outcome = self._quirks.outcome() if type_.seconds is not None else None
+        return self._tasks.create(type_, fields, outcome, address)
 
     def _result(self, request: Fields, manners: frozenset[str]) -> Reply:
         task = self._tasks.query(request.get("taskId"))

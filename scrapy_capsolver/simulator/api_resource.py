@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.web.server import NOT_DONE_YET
 
 from . import faults
-from .api import METHODS, Api, Pending
+from .api import METHODS, Api, Dialling, Pending
 from .connections import set_aside
 from .faults import Reply
 from .quirks import EDGE_FAULTS, ERROR_FAULTS, Quirks
@@ -17,7 +17,10 @@ from .twisted_types import cancel, reading, when_gone
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from twisted.internet.defer import Deferred
+
     from .clock import SimulatedClock
+    from .task_types import Fields
     from .twisted_types import DelayedCall, Request
 
 _METHODS_BY_PATH = {f"/{method}".encode("ascii"): method for method in METHODS}
@@ -27,15 +30,27 @@ Control = dict[tuple[str, str], "Callable[[dict[str, Any]], object]"]
 
 
 class ApiResource:
-    """``control`` maps HTTP method and name below ``/_simulator/`` to what is done; ValueError is answered with 400."""
+    """``control`` maps HTTP method and name below ``/_simulator/`` to what is done; ValueError is answered with 400.
+
+    ``dial`` goes through the proxy of a task's fields, and finds the address that the site sees, or nothing.
+    """
 
     isLeaf = True  # noqa: N815 - Twisted's name
 
-    def __init__(self, api: Api, quirks: Quirks, clock: SimulatedClock, control: Control) -> None:
+    def __init__(
+        self,
+        api: Api,
+        quirks: Quirks,
+        clock: SimulatedClock,
+        control: Control,
+        dial: Callable[[Fields], Deferred[str | None]],
+    ) -> None:
         self._api = api
         self._quirks = quirks
         self._clock = clock
         self._control = control
+        self._dial = dial
+        self._dialling: set[Deferred[str | None]] = set()
         self.site_url = ""
 
     def render(self, request: Request) -> int:
@@ -72,12 +87,33 @@ class ApiResource:
         answer = api.handle(method, body, request.getHeader("content-type") or "", error)
         if isinstance(answer, Pending):
             self._send_when_ended(request, answer, fault)
+        elif isinstance(answer, Dialling):
+            self._send_when_dialled(request, answer, fault)
         else:
             self._send(request, answer, None if error else fault)
 
     def _send(self, request: Request, reply: Reply, fault: str | None) -> None:
         self._api.statuses[reply.status] += 1
         faults.send(request, reply, fault, self._clock)
+
+    def _send_when_dialled(self, request: Request, call: Dialling, fault: str | None) -> None:
+        """Hold a call of createTask until its proxy was tried. There is a task then, even if the caller is gone."""
+        gone: list[bool] = []
+        when_gone(request, lambda: gone.append(True))
+        dialling = self._dial(call.fields)
+
+        def answer(address: str | None) -> None:
+            self._dialling.discard(dialling)
+            reply = self._api.dialled(call, address)
+            if not gone:
+                self._send(request, reply, fault)
+
+        self._dialling.add(dialling)
+        dialling.addCallback(answer)
+
+    def stop_dialling(self) -> None:
+        for dialling in list(self._dialling):
+            dialling.cancel()
 
     def _send_when_ended(self, request: Request, pending: Pending, fault: str | None) -> None:
         """Hold a call of getToken until its task ends. Nobody gets the token if the caller is gone by then."""

@@ -1,7 +1,7 @@
-"""Captcha images of digits, drawn and read without an imaging library.
+"""Captcha images, drawn and read without an imaging library.
 
-The digits are really drawn, for people who look at the page, but the simulated recogniser reads the answer from a
-text chunk of the file: what it simulates is CapSolver's interface, and not sight.
+Digits are really drawn, for people who look at the page, but the simulated recogniser reads the answer from a text
+chunk of the file: what it simulates is CapSolver's interface, and not sight. Of other captchas there is only noise.
 """
 
 from __future__ import annotations
@@ -45,8 +45,18 @@ def draw(answer: str) -> bytes:
                         rows[row][start : start + _SCALE] = bytes([_INK]) * _SCALE
     for _ in range(width * height // 20):
         rows[dice.randrange(height)][dice.randrange(width)] = dice.randrange(256)
+    return _png(rows, answer)
+
+
+def noise(answer: str, width: int, height: int) -> bytes:
+    """Return a PNG of this size that shows nothing, and carries the answer, which is of ASCII."""
+    dice = random.Random(answer)
+    return _png([bytearray(dice.randbytes(width)) for _ in range(height)], answer)
+
+
+def _png(rows: list[bytearray], answer: str) -> bytes:
     # Eight-bit grey; each row begins with filter type 0.
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", len(rows[0]), len(rows), 8, 0, 0, 0, 0)
     pixels = zlib.compress(b"".join(b"\x00" + row for row in rows), 1)
     return (
         _SIGNATURE
@@ -58,7 +68,7 @@ def draw(answer: str) -> bytes:
 
 
 def read(image: bytes) -> str | None:
-    """Return the answer that an image of :func:`draw` carries, or nothing if the bytes are anything else."""
+    """Return the answer that an image of this module carries, or nothing if the bytes are anything else."""
     if not image.startswith(_SIGNATURE):
         return None
     answer = None

@@ -8,6 +8,8 @@ from urllib.parse import quote, urlencode
 from . import pages
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .pages import Page
     from .visit import Visit
 
@@ -15,13 +17,17 @@ if TYPE_CHECKING:
 FORM_ID = "gate_id"
 
 
+# What a visitor handed in: form fields by name.
+Solution = dict[str, str]
+
+
 class Placement:
     """How a visitor hands in a solution. ``styles`` are the values of ``?style=`` that mean something here."""
 
     styles: frozenset[str] = frozenset()
 
-    def solution(self, visit: Visit) -> str:
-        """Return the solution that the request carries, or an empty text."""
+    def solution(self, visit: Visit) -> Solution:
+        """Return what the request carries for the gate's fields, without those that are empty."""
         raise NotImplementedError
 
     def well_formed(self, visit: Visit) -> bool:
@@ -42,8 +48,8 @@ class InForm(Placement):
 
     styles = frozenset({"widget", "get-form", "multipart", "no-form", "ok"})
 
-    def solution(self, visit: Visit) -> str:
-        return _sent(visit).get(visit.gate.field, "")
+    def solution(self, visit: Visit) -> Solution:
+        return _of_gate(visit, _sent(visit))
 
     def well_formed(self, visit: Visit) -> bool:
         return "no-form" in visit.styles or _sent(visit).get(FORM_ID) == _form_id(visit)
@@ -69,23 +75,28 @@ class Rejecting(InForm):
 class InPost(Placement):
     """The solution among the fields of the spider's own form request; the others are shown on the product's page."""
 
-    def solution(self, visit: Visit) -> str:
-        return visit.form.get(visit.gate.field, "")
+    def solution(self, visit: Visit) -> Solution:
+        return _of_gate(visit, visit.form)
 
     def passed(self, visit: Visit) -> Page:
-        own = {name: value for name, value in visit.form.items() if name != visit.gate.field}
+        own = {name: value for name, value in visit.form.items() if name not in visit.gate.fields}
         return pages.product(visit.number, visit.place, fields=own)
 
 
 class InJson(Placement):
-    """The solution as ``{"captcha": {"token": ...}}`` in a posted JSON object. ``?style=json`` refuses in JSON too."""
+    """The solution as ``{"captcha": {"token": ...}}`` in a posted JSON object. ``?style=json`` refuses in JSON too.
+
+    A solution of several fields has their names in place of ``token``.
+    """
 
     styles = frozenset({"json"})
 
-    def solution(self, visit: Visit) -> str:
+    def solution(self, visit: Visit) -> Solution:
         captcha = visit.json.get("captcha") if visit.method == "POST" else None
-        token = captcha.get("token") if isinstance(captcha, dict) else None
-        return token if isinstance(token, str) else ""
+        if not isinstance(captcha, dict):
+            return {}
+        texts = {name: value for name, value in captcha.items() if isinstance(value, str)}
+        return _under_one_name(visit, texts, "token")
 
     def refused(self, visit: Visit, reason: str) -> Page:
         if "json" not in visit.styles:
@@ -99,17 +110,21 @@ class InJson(Placement):
 
 
 class InHeader(Placement):
-    """The solution in the request header ``X-Captcha-Token``."""
+    """The solution in the request header ``X-Captcha-Token``.
 
-    def solution(self, visit: Visit) -> str:
-        return visit.header("x-captcha-token") or ""
+    A solution of several fields is in as many headers, such as ``X-Captcha-Lot-Number`` for ``lot_number``.
+    """
+
+    def solution(self, visit: Visit) -> Solution:
+        names = {name: f"x-captcha-{name.replace('_', '-')}" for name in visit.gate.fields} | {"": "x-captcha-token"}
+        return _under_one_name(visit, {name: visit.header(header) or "" for name, header in names.items()}, "")
 
 
 class InQuery(Placement):
-    """The solution in the query parameter ``captcha``."""
+    """The solution in the query parameter ``captcha``, or, of several fields, in parameters of their names."""
 
-    def solution(self, visit: Visit) -> str:
-        return visit.query.get("captcha", "")
+    def solution(self, visit: Visit) -> Solution:
+        return _under_one_name(visit, visit.query, "captcha")
 
 
 class AtGate(InForm):
@@ -169,6 +184,18 @@ PLACEMENTS: dict[str, Placement] = {
 def _sent(visit: Visit) -> dict[str, str]:
     """Return the fields that the visitor sent by the method of the page's form."""
     return visit.query if visit.styles & {"get-form", "no-form"} else visit.form
+
+
+def _of_gate(visit: Visit, sent: Mapping[str, str]) -> Solution:
+    return {name: sent[name] for name in visit.gate.fields if sent.get(name)}
+
+
+def _under_one_name(visit: Visit, sent: Mapping[str, str], name: str) -> Solution:
+    """Return the gate's fields, where a gate of one field has it under that name."""
+    fields = visit.gate.fields
+    if len(fields) != 1:
+        return _of_gate(visit, sent)
+    return {fields[0]: sent[name]} if sent.get(name) else {}
 
 
 def _form_id(visit: Visit) -> str:

@@ -75,6 +75,7 @@ OUTCOMES = {
     "solution-string": "ready, with a text in place of the solution object",
     "unknown-token": "ready, with a token that no site accepts",
     "expired-token": "ready, with a token whose time is over",
+    "cookies-string": "ready, with cookies as one text and the user agent among headers, where there are cookies",
 }
 
 # How every reply is written, and what the service accepts.

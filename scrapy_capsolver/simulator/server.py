@@ -9,12 +9,15 @@ from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 
 from .api import Api
 from .api_resource import ApiResource
+from .clearances import ClearanceRegistry
 from .clock import SimulatedClock
 from .connections import HttpFactory
+from .egress import find_address, read_proxy
 from .gates import GATES, KINDS, TASK_TYPES
 from .quirks import Quirk, Quirks
+from .shown import ShownChallenges
 from .site import GatedSite
-from .task_types import MICRO
+from .task_types import MICRO, Fields
 from .tasks import Task, TaskTable
 from .tokens import TokenRegistry
 
@@ -76,16 +79,27 @@ class Simulator:
         self._quirks.switch(quirks)
         self._clock = SimulatedClock(timer, _checked_speed(speed))
         self.tokens = TokenRegistry(self._clock)
+        self.clearances = ClearanceRegistry(self._clock)
+        self._shown = ShownChallenges(self._clock)
         self._tasks = TaskTable(
             self._clock,
             self.tokens,
+            self.clearances,
+            self._shown,
             KINDS,
             seed=seed,
             balance=_checked_amount("balance", balance),
             solve_seconds=None if solve_seconds is None else _checked_range(solve_seconds),
         )
         self._api = Api(self._clock, self._tasks, self._quirks, TASK_TYPES, key=key)
-        self._site = GatedSite(self._clock, self.tokens, seed=seed, latency=_checked_amount("latency", latency))
+        self._site = GatedSite(
+            self._clock,
+            self.tokens,
+            self.clearances,
+            self._shown,
+            seed=seed,
+            latency=_checked_amount("latency", latency),
+        )
         self._api_resource = ApiResource(
             self._api,
             self._quirks,
@@ -96,6 +110,7 @@ class Simulator:
                 ("POST", "configure"): self._configure,
                 ("POST", "reset"): lambda _: self.reset(),
             },
+            self._dial,
         )
         self._api_factory = HttpFactory(self._api_resource)
         self._site_factory = HttpFactory(self._site)
@@ -139,10 +154,14 @@ class Simulator:
             else:
                 self.site_url = self._api_resource.site_url = url
 
+    def _dial(self, fields: Fields) -> Deferred[str | None]:
+        return find_address(read_proxy(fields), self.site_url, _reactor())
+
     def stop(self) -> Deferred[None]:
         """Stop listening and close all connections. The Deferred fires when all is closed."""
         closed: list[Deferred[Any]] = [maybeDeferred(port.stopListening) for port in self._ports]
         self._ports = []
+        self._api_resource.stop_dialling()
         closed += [factory.close_all() for factory in (self._api_factory, self._site_factory)]
         return DeferredList(closed, fireOnOneErrback=True, consumeErrors=True).addCallback(lambda _: None)
 
@@ -192,6 +211,8 @@ class Simulator:
     def reset(self) -> dict[str, Any]:
         """Forget all tasks, tokens and counts, and restore the first balance. The configuration stays."""
         self.tokens.reset()
+        self.clearances.reset()
+        self._shown.reset()
         self._tasks.reset()
         self._api.reset()
         self._site.reset()

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from twisted.web.server import NOT_DONE_YET
 
 from . import pages
+from .connections import set_aside
+from .egress import WHO_AM_I
 from .gates import GATES
 from .pages import Page
 from .placements import AT_GATE, IN_FORM, PLACEMENTS, REJECTING, VERIFIED_COOKIE, Placement, to_gate, verified
@@ -16,8 +18,10 @@ from .twisted_types import cancel, when_gone
 from .visit import SESSION_COOKIE, Visit, path_segments
 
 if TYPE_CHECKING:
+    from .clearances import ClearanceRegistry
     from .clock import SimulatedClock
     from .gates.base import Gate
+    from .shown import ShownChallenges
     from .tokens import TokenRegistry
     from .twisted_types import Request
 
@@ -37,27 +41,41 @@ class GatedSite:
       request, and the page that asks for it has no form.
     - ``/redirect/<family>/<n>``: redirects to ``/gate/<family>?next=...``, which gives a cookie and redirects back.
     - ``/reject/<family>/<n>``: never lets anybody pass.
-    - ``/image/<n>/captcha.png``: the image of an image captcha.
+    - ``/image/<n>/captcha.png``, and the images of other captchas at ``/<family>/<n>/<name>.png``.
+    - ``/geetest-v3/<n>/register``: what a page of GeeTest's version 3 fetches.
+    - ``/_whoami``: the address that the request comes from. It is not counted anywhere.
 
-    ``latency`` is in real seconds for each page. ``images`` holds, for a session and a page's number, the ticket of
-    the captcha image that was shown last, or an empty text once it was answered.
+    A family of clearances has no form, and opens to a cookie alone, at whichever of these paths. ``latency`` is in real
+    seconds for each page. ``images`` holds, for a session, a family, and a page's number, the ticket of the captcha
+    image that was shown last, or an empty text once it was answered.
     """
 
     isLeaf = True  # noqa: N815 - Twisted's name
 
-    def __init__(self, clock: SimulatedClock, tokens: TokenRegistry, *, seed: int, latency: float) -> None:
+    def __init__(
+        self,
+        clock: SimulatedClock,
+        tokens: TokenRegistry,
+        clearances: ClearanceRegistry,
+        shown: ShownChallenges,
+        *,
+        seed: int,
+        latency: float,
+    ) -> None:
         self._clock = clock
         self._key = f"site {seed}".encode()[:64]
         self._sessions = self._tickets = 0
         self.tokens = tokens
+        self.clearances = clearances
+        self.shown = shown
         self.latency = latency
         self.reset()
 
     def reset(self) -> None:
-        self.images: dict[tuple[str, int], str] = {}
+        self.images: dict[tuple[str, str, int], str] = {}
         self._counts: Counter[str] = Counter()
         self._delivered: Counter[str] = Counter()
-        self._shown: Counter[str] = Counter()
+        self._gates_shown: Counter[str] = Counter()
         self._refused: Counter[str] = Counter()
         self._clients: Counter[str] = Counter()
         self._statuses: Counter[int] = Counter()
@@ -69,10 +87,11 @@ class GatedSite:
             "pages": counts["free"] + self._delivered.total(),
             "free": counts["free"],
             "gated": dict(self._delivered),
-            "gates_shown": dict(self._shown),
+            "gates_shown": dict(self._gates_shown),
             "solutions": counts["solutions"],
             "refused": dict(self._refused),
             "presented_twice": self.tokens.presented_twice,
+            "clearances": self.clearances.state(),
             "robots": counts["robots"],
             "images_fetched": counts["images_fetched"],
             "redirected_api_calls": counts["redirected_api_calls"],
@@ -82,6 +101,10 @@ class GatedSite:
 
     def count(self, name: str) -> None:
         self._counts[name] += 1
+
+    def now(self) -> float:
+        """Return the simulated seconds since the simulator began."""
+        return self._clock.now()
 
     # Sessions are signed, so that nothing has to be remembered about them.
 
@@ -99,13 +122,17 @@ class GatedSite:
         return cookie if signature and signature == self.sign("session", number) else None
 
     def next_ticket(self) -> str:
-        """Return an id for a captcha image."""
+        """Return an id of 32 hexadecimal digits for a captcha, which is new every time."""
         self._tickets += 1
-        return self.sign("ticket", str(self._tickets))[:16]
+        return self.sign("ticket", str(self._tickets))[:32]
 
     # Requests
 
     def render(self, request: Request) -> int:
+        if request.uri == WHO_AM_I.encode("ascii"):
+            set_aside(request)
+            _send(request, pages.json_page({"address": request.getClientAddress().host}))
+            return NOT_DONE_YET
         page = self._answer(request)
         self._counts["requests"] += 1
         self._statuses[page.status] += 1
@@ -182,19 +209,20 @@ class GatedSite:
 
     def _serve(self, visit: Visit, placement: Placement) -> Page:
         gate = visit.gate
-        allowed = placement.styles | gate.styles
+        allowed = placement.styles | gate.styles if gate.fields else gate.styles
         if not visit.styles <= allowed:
             text = f"<h1>No such style here</h1>\n<p>Allowed: {', '.join(sorted(allowed))}</p>"
             return pages.document("No such style here", text, status=400)
-        reason = None if gate.cleared(visit) else self._refusal(visit, placement)
+        reason = self._refusal(visit, placement)
         if reason is None:
             page = placement.passed(visit)
+            gate.follow_up(visit, page)
             if placement is not AT_GATE:
                 self._delivered[gate.name] += 1
         else:
-            page = placement.refused(visit, reason)
+            page = gate.challenge(visit, reason) or placement.refused(visit, reason)
             page.headers.append(("X-Gate-Reason", reason))
-            self._shown[gate.name] += 1
+            self._gates_shown[gate.name] += 1
         if visit.fresh:
             page.headers.append(("Set-Cookie", f"{SESSION_COOKIE}={visit.session}; Path=/; HttpOnly"))
         return page
@@ -202,10 +230,11 @@ class GatedSite:
     def _refusal(self, visit: Visit, placement: Placement) -> str | None:
         solution = placement.solution(visit)
         if not solution:
-            return "missing"
+            reason = visit.gate.clearance(visit)
+            return "rejected" if reason is None and placement is REJECTING else reason
         self.count("solutions")
         if not placement.well_formed(visit):
-            reason: str | None = "bad-form"
+            reason = "bad-form"
         else:
             reason = visit.gate.refusal(visit, solution)
             if reason is None and placement is REJECTING:
@@ -222,7 +251,10 @@ def _send(request: Request, page: Page) -> None:
     headers.setRawHeaders("Content-Type", [page.content_type])
     headers.setRawHeaders("Content-Length", [str(len(body))])
     for name, value in page.headers:
-        headers.addRawHeader(name, value)
+        if name == "Set-Cookie":
+            headers.addRawHeader(name, value)
+        else:
+            headers.setRawHeaders(name, [value])
     request.write(body)
     request.finish()
 

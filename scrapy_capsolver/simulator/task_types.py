@@ -16,6 +16,8 @@ from .errors import ApiError, invalid_task
 if TYPE_CHECKING:
     import random
 
+    from .clearances import ClearanceRegistry
+    from .shown import Shown, ShownChallenges
     from .tokens import TokenRegistry
 
 Fields = dict[str, Any]
@@ -30,7 +32,8 @@ class Job:
     """One task as its solver sees it.
 
     ``solved_at`` is in simulated seconds, ``solved_at_epoch`` in real Unix seconds; ``keys`` says which kind of captcha
-    stands behind each site key of the simulated vendors.
+    stands behind each site key of the simulated vendors. ``address`` is the one that sites see of the task's proxy,
+    where that matters to the type. ``found`` is what the solver's attempt brought to light.
     """
 
     fields: Fields
@@ -38,7 +41,21 @@ class Job:
     solved_at: float
     solved_at_epoch: float
     tokens: TokenRegistry
+    clearances: ClearanceRegistry
+    shown: ShownChallenges
     keys: Mapping[str, str]
+    address: str = ""
+    found: Shown | None = None
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What a solver has when it begins with a task, see :class:`Job`."""
+
+    fields: Fields
+    clearances: ClearanceRegistry
+    shown: ShownChallenges
+    address: str
 
 
 @dataclass(frozen=True)
@@ -47,6 +64,10 @@ class TaskType:
 
     ``price`` is in micro-dollars per solve; ``seconds`` is the documented range of solve times, or nothing for a
     recognition type, which is answered in the reply to createTask.
+
+    ``check`` refuses tasks for what goes beyond single fields. ``attempt`` is what the solver does as soon as it has
+    the task: it looks at the page, and uses up what is good for one attempt; whether it raises :class:`ApiError`
+    shows in the task's result. A type that ``dials`` goes through the task's proxy even here, to learn its address.
     """
 
     name: str
@@ -57,6 +78,9 @@ class TaskType:
     optional: Mapping[str, Check] = field(default_factory=dict)
     needs_proxy: bool = False
     by_get_token: bool = False
+    check: Callable[[Fields], None] | None = None
+    attempt: Callable[[Attempt], Shown | None] | None = None
+    dials: bool = False
 
     def validate(self, fields: Fields) -> None:
         """Raise :class:`ApiError` unless the fields, as received, can be worked on."""
@@ -71,6 +95,8 @@ class TaskType:
                 raise invalid_task(f"invalid task data: {name} is invalid")
         if self.needs_proxy:
             check_proxy(fields)
+        if self.check is not None:
+            self.check(fields)
 
 
 def is_text(value: object) -> bool:

@@ -10,13 +10,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .errors import ApiError, invalid_task, solve_failed
-from .task_types import MICRO, Fields, Job, TaskType
-from .tokens import TokenRegistry, random_text
+from .spoiling import spoilt
+from .task_types import MICRO, Attempt, Fields, Job, TaskType
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from .clearances import ClearanceRegistry
     from .clock import SimulatedClock
+    from .shown import Shown, ShownChallenges
+    from .tokens import TokenRegistry
 
 # Limits of docs.capsolver.com/guide/api-gettaskresult and, the last, of docs.capsolver.com/guide/api-error.
 MAX_QUERIES = 120
@@ -42,7 +45,8 @@ class Task:
     """One task. Moments are in simulated seconds, see :class:`~scrapy_capsolver.simulator.clock.SimulatedClock`.
 
     ``fields`` is the task object as it was received. ``ready_at`` is when it ends, well or not; ``queries`` counts
-    the calls of getTaskResult about it.
+    the calls of getTaskResult about it. ``address`` is the one that the site sees of the task's proxy, if it was
+    looked for and found. ``found`` and ``doomed`` are what came of the solver's attempt.
     """
 
     id: str
@@ -54,6 +58,9 @@ class Task:
     ready_at: float
     random: random.Random
     outcome: str | None = None
+    address: str | None = None
+    found: Shown | None = None
+    doomed: ApiError | None = None
     queries: int = 0
     delivered_at: float | None = None
     delivered: int = 0
@@ -84,6 +91,8 @@ class TaskTable:
         self,
         clock: SimulatedClock,
         tokens: TokenRegistry,
+        clearances: ClearanceRegistry,
+        shown: ShownChallenges,
         keys: Mapping[str, str],
         *,
         seed: int,
@@ -92,6 +101,8 @@ class TaskTable:
     ) -> None:
         self._clock = clock
         self._tokens = tokens
+        self._clearances = clearances
+        self._shown = shown
         self._keys = keys
         self._seed = seed
         self._generation = 0
@@ -109,7 +120,7 @@ class TaskTable:
         self.balance = round(self.first_balance * MICRO)
         self.spent = self.paid = self.ready = self.failed = 0
 
-    def create(self, type_: TaskType, fields: Fields, outcome: str | None = None) -> Task:
+    def create(self, type_: TaskType, fields: Fields, outcome: str | None = None, address: str | None = None) -> Task:
         """Accept a task with valid fields. Raise :class:`ApiError` if the money does not suffice for it."""
         self.settle()
         if self.balance - self._reserved < type_.price:
@@ -128,7 +139,9 @@ class TaskTable:
             ready_at=now + seconds,
             random=dice,
             outcome=outcome,
+            address=address,
         )
+        self._attempt(task)
         if type_.seconds is None:
             self._end(task)
             if task.failure is not None:
@@ -140,6 +153,15 @@ class TaskTable:
         self.by_id[task.id] = task
         self.by_type[type_.name] += 1
         return task
+
+    def _attempt(self, task: Task) -> None:
+        if task.type.dials and task.address is None:
+            task.doomed = solve_failed()  # What users of the live service see of a proxy that is of no use.
+        elif task.type.attempt is not None:
+            try:
+                task.found = task.type.attempt(Attempt(task.fields, self._clearances, self._shown, task.address or ""))
+            except ApiError as failure:
+                task.doomed = failure
 
     def _seconds(self, type_: TaskType, dice: random.Random, outcome: str | None) -> float:
         # The dice are thrown in any case, so that what follows does not depend on where the range comes from.
@@ -195,13 +217,26 @@ class TaskTable:
             raise _FAILURES[task.outcome]
         if task.type.seconds is not None and task.seconds >= TIMEOUT_SECONDS:
             raise ApiError("ERROR_TASK_TIMEOUT", "The task was not solved within 120 seconds")
+        if task.doomed is not None:
+            raise task.doomed
         if task.outcome == "ready-without-solution":
             return {}
         solved_at = task.ready_at - (WINDOW_SECONDS * 10 if task.outcome == "expired-token" else 0)
         solution = task.type.solve(
-            Job(task.fields, task.random, solved_at, self._clock.epoch(solved_at), self._tokens, self._keys)
+            Job(
+                task.fields,
+                task.random,
+                solved_at,
+                self._clock.epoch(solved_at),
+                self._tokens,
+                self._clearances,
+                self._shown,
+                self._keys,
+                task.address or "",
+                task.found,
+            )
         )
-        return _spoilt(solution, task)
+        return spoilt(solution, task.outcome, task.random)
 
     def state(self) -> dict[str, Any]:
         self.settle()
@@ -240,22 +275,7 @@ class TaskTable:
                 "paid": task.paid / MICRO,
                 "error": None if task.failure is None else task.failure.code,
                 "fields": task.fields,
+                "address": task.address,
             }
             for task in self.by_id.values()
         ]
-
-
-def _spoilt(solution: Fields, task: Task) -> object:
-    """Return the solution as the outcome of the task wants it."""
-    name = next((name for name in ("gRecaptchaResponse", "token") if name in solution), None)
-    if task.outcome == "solution-string":
-        return "ready"
-    if name is None:
-        return solution
-    if task.outcome == "ready-without-token":
-        return {key: value for key, value in solution.items() if key != name}
-    if task.outcome == "ready-empty-token":
-        return {**solution, name: ""}
-    if task.outcome == "unknown-token":
-        return {**solution, name: solution[name][:4] + random_text(task.random, 300)}
-    return solution

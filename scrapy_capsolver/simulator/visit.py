@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote
 
+from .shown import Shown
 from .twisted_types import reading
 
 if TYPE_CHECKING:
@@ -43,6 +44,15 @@ class Visit:
         # An IPv6 address stands in brackets, and colons inside of them are its own.
         name, _, port = header.rpartition(":")
         return (name if name and port.isdigit() else header).strip("[]")
+
+    @cached_property
+    def address(self) -> str:
+        """The address that the request came from: the visitor's own, or that of his proxy."""
+        return str(self.request.getClientAddress().host)
+
+    @cached_property
+    def agent(self) -> str:
+        return self.header("user-agent") or ""
 
     @cached_property
     def query(self) -> dict[str, str]:
@@ -89,6 +99,10 @@ class Visit:
     def cookie(self, name: str) -> str | None:
         value = self.request.getCookie(name.encode("ascii"))
         return None if value is None else _text(value)
+
+    def shown(self, **details: str) -> Shown:
+        """Return a challenge of these details, as it is shown now to this visitor."""
+        return Shown(self.host, self.address, self.agent, self.session, self.site.now(), details)
 
     def secret(self, *names: str) -> str:
         """Return a text that only the site can make, for this session and these names."""

@@ -7,8 +7,9 @@ import pytest_twisted
 from twisted.internet.task import Clock
 
 from scrapy_capsolver.simulator import Simulator
+from tests import proxies
 
-from .visitor import Caller
+from .visitor import Caller, Visitor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,3 +46,15 @@ def simulator(simulate: Callable[..., Simulator], clock: Clock) -> Simulator:
 @pytest.fixture
 def caller(simulator: Simulator) -> Caller:
     return Caller(simulator)
+
+
+@pytest.fixture
+def visitor(simulator: Simulator) -> Visitor:
+    return Visitor(simulator)
+
+
+@pytest.fixture(scope="session")
+def proxy() -> Iterator[proxies.Running]:
+    """A proxy whose credentials have to be encoded."""
+    with proxies.proxy() as running:
+        yield running

@@ -117,7 +117,7 @@ async def test_proxy_forms(caller: Caller, proxy: dict[str, Any], right: bool) -
         ({}, "ERROR_INVALID_TASK_DATA", "type is required"),
         ({"type": 7}, "ERROR_INVALID_TASK_DATA", "type is required"),
         ({"type": "NoSuchTask"}, "ERROR_TASK_NOT_SUPPORTED", "not supported"),
-        ({"type": "VisionEngine"}, "ERROR_TASK_NOT_SUPPORTED", "not supported"),
+        ({"type": "HearingEngine"}, "ERROR_TASK_NOT_SUPPORTED", "not supported"),
         (
             {"type": "hcaptchatask"},
             "ERROR_INVALID_TASK_DATA",

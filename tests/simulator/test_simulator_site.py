@@ -10,7 +10,7 @@ import pytest
 from scrapy.utils.defer import deferred_f_from_coro_f
 
 from .families import TASKS, field
-from .visitor import Answer, Caller, Visitor
+from .visitor import Answer, Caller, Visitor, is_product
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,15 +20,6 @@ if TYPE_CHECKING:
     from scrapy_capsolver.simulator import Simulator
 
 FAMILIES = list(TASKS)
-
-
-@pytest.fixture
-def visitor(simulator: Simulator) -> Visitor:
-    return Visitor(simulator)
-
-
-def is_product(answer: Answer, number: int = 7) -> bool:
-    return answer.status == 200 and f'<h1 class="product">Product {number}</h1>' in answer.text
 
 
 def sent(family: str, token: str) -> dict[str, str]:
@@ -268,8 +259,8 @@ async def test_a_gate_that_rejects_everything(visitor: Visitor) -> None:
 
 @deferred_f_from_coro_f
 async def test_how_the_widgets_are_embedded(visitor: Visitor) -> None:
-    keys = visitor.simulator.site_keys
-    assert len(set(keys.values())) == 6
+    keys = {family: visitor.simulator.site_keys[family] for family in FAMILIES}
+    assert len(set(visitor.simulator.site_keys.values())) == len(visitor.simulator.site_keys) == 11
     for family, key in keys.items():
         assert re.fullmatch(r"0x4AAAAAAA[\w-]{14}" if family == "turnstile" else r"6L[\w-]{38}", key)
     text = {family: (await visitor.go(f"/{family}/7")).text for family in FAMILIES}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+from base64 import b64encode
 from dataclasses import dataclass
 from html import unescape
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from .families import task_for
 
 if TYPE_CHECKING:
     from scrapy_capsolver.simulator import Simulator
+    from tests.proxies import Running
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -40,22 +42,42 @@ class Answer:
         return self.headers.get("x-gate-reason")
 
 
-def _fetch(method: str, url: str, body: bytes | None, headers: dict[str, str], timeout: float) -> Answer:
+def is_product(answer: Answer, number: int = 7) -> bool:
+    return answer.status == 200 and f'<h1 class="product">Product {number}</h1>' in answer.text
+
+
+def _fetch(
+    method: str, url: str, body: bytes | None, headers: dict[str, str], timeout: float, proxy: Running | None
+) -> Answer:
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout)
+    target = parts.path + (f"?{parts.query}" if parts.query else "")
+    host, port = parts.hostname or "", parts.port
+    if proxy is not None:
+        host, port, target = proxy.host, proxy.port, url
+        credentials = b64encode(f"{proxy.user}:{proxy.password}".encode()).decode()
+        headers = {**headers, "Proxy-Authorization": f"Basic {credentials}"}
+    connection = http.client.HTTPConnection(host, port, timeout=timeout)
     try:
-        target = parts.path + (f"?{parts.query}" if parts.query else "")
         connection.request(method, target, body, {"Connection": "close", **headers})
         with connection.getresponse() as response:
-            return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
+            received: dict[str, str] = {}
+            for name, value in response.getheaders():
+                # Of several headers of a name, all, with commas between them.
+                received[name.lower()] = f"{received[name.lower()]}, {value}" if name.lower() in received else value
+            return Answer(response.status, received, response.read())
     finally:
         connection.close()
 
 
 async def fetch(
-    method: str, url: str, body: bytes | None = None, headers: dict[str, str] | None = None, timeout: float = 5
+    method: str,
+    url: str,
+    body: bytes | None = None,
+    headers: dict[str, str] | None = None,
+    timeout: float = 5,
+    proxy: Running | None = None,
 ) -> Answer:
-    return await maybe_deferred_to_future(deferToThread(_fetch, method, url, body, headers or {}, timeout))
+    return await maybe_deferred_to_future(deferToThread(_fetch, method, url, body, headers or {}, timeout, proxy))
 
 
 class Caller:
@@ -87,23 +109,29 @@ class Caller:
 
 
 class Visitor:
-    """Visits the site under one host name, and keeps its cookies."""
+    """Visits the site under one host name, perhaps through a proxy, and keeps its cookies."""
 
-    def __init__(self, simulator: Simulator, host: str | None = None) -> None:
+    def __init__(
+        self, simulator: Simulator, host: str | None = None, *, agent: str = "", proxy: Running | None = None
+    ) -> None:
         self.simulator = simulator
         self.base = simulator.site_url
         self.host = host or urlsplit(self.base).netloc
+        self.agent = agent
+        self.proxy = proxy
         self.cookies: dict[str, str] = {}
+
+    def url(self, path: str) -> str:
+        return f"http://{self.host}{path}"
 
     async def go(
         self, path: str, *, method: str = "GET", body: bytes | None = None, headers: dict[str, str] | None = None
     ) -> Answer:
-        sent = {"Host": self.host, **(headers or {})}
+        sent = {"Host": self.host, **({"User-Agent": self.agent} if self.agent else {}), **(headers or {})}
         if self.cookies:
             sent["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
-        answer = await fetch(method, self.base + path, body, sent)
+        answer = await fetch(method, self.base + path, body, sent, proxy=self.proxy)
         if cookie := answer.headers.get("set-cookie"):
-            # http.client joins several such headers with a comma.
             for name, value in re.findall(r"(?:^|, )(\w+)=([^;,]+)", cookie):
                 self.cookies[name] = value
         return answer
@@ -129,6 +157,22 @@ class Visitor:
             )
             body, kind = f"{parts}--edge--\r\n".encode(), "multipart/form-data; boundary=edge"
         return await self.go(path, method="POST", body=body, headers={"Content-Type": kind})
+
+    async def task(self, type_: str, **fields: Any) -> dict[str, Any]:
+        """Have a task made and end; return what getTaskResult says of it."""
+        caller = Caller(self.simulator)
+        created = await caller.create(type_, **fields)
+        assert created.status == 200, created.text
+        clock: Any = self.simulator._clock._timer
+        clock.advance(self.simulator.tasks[created.json["taskId"]].seconds)
+        result: dict[str, Any] = (await caller.poll(created.json["taskId"])).json
+        return result
+
+    async def solution(self, type_: str, **fields: Any) -> dict[str, Any]:
+        result = await self.task(type_, **fields)
+        assert result["status"] == "ready", result
+        solution: dict[str, Any] = result["solution"]
+        return solution
 
     async def token(self, family: str, **changes: Any) -> str:
         """Have the captcha of that family solved for the host of this visitor; ``changes`` are fields of the task."""

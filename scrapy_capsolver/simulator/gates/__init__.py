@@ -7,14 +7,40 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import image, recaptcha_v2, recaptcha_v3, turnstile
+from . import (
+    aws_waf,
+    botdeflector,
+    cloudflare,
+    datadome,
+    geetest,
+    image,
+    mtcaptcha,
+    recaptcha_v2,
+    recaptcha_v3,
+    recognition,
+    turnstile,
+    unsolvable,
+)
 
 if TYPE_CHECKING:
     from scrapy_capsolver.simulator.task_types import TaskType
 
     from .base import Gate
 
-_FAMILIES = (recaptcha_v2, recaptcha_v3, turnstile, image)
+_FAMILIES = (
+    recaptcha_v2,
+    recaptcha_v3,
+    turnstile,
+    image,
+    cloudflare,
+    datadome,
+    aws_waf,
+    geetest,
+    mtcaptcha,
+    botdeflector,
+    recognition,
+    unsolvable,
+)
 
 TASK_TYPES: tuple[TaskType, ...] = tuple(type_ for family in _FAMILIES for type_ in family.TASK_TYPES)
 GATES: dict[str, Gate] = {gate.name: gate for family in _FAMILIES for gate in family.GATES}

@@ -6,10 +6,14 @@ import hashlib
 from abc import ABC, abstractmethod
 from base64 import urlsafe_b64encode
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlsplit
 
 from scrapy_capsolver.simulator.tokens import Binding
+from scrapy_capsolver.simulator.visit import path_segments
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from scrapy_capsolver.simulator.pages import Page
     from scrapy_capsolver.simulator.visit import Visit
 
@@ -25,15 +29,27 @@ def make_site_key(prefix: str, name: str, length: int) -> str:
     return prefix + urlsafe_b64encode(digest)[: length - len(prefix)].decode("ascii").replace("-", "x")
 
 
+def page_at(url: str) -> tuple[str, frozenset[str]]:
+    """Return what a solver finds that loads a page of the site: the name of the gate, or nothing, and its styles."""
+    path, _, query = url.partition("#")[0].partition("?")
+    segments = path_segments(urlsplit(path).path.encode("utf-8", "replace"))
+    styles = dict(parse_qsl(query)).get("style", "")
+    # The gate's name is the first segment, or the second after that of a placement.
+    if segments[:1] and segments[0] in {"post", "json", "header", "query", "redirect", "gate", "reject"}:
+        del segments[0]
+    return "".join(segments[:1]), frozenset(filter(None, styles.split(",")))
+
+
 class Gate(ABC):
     """What stands before the products of one family.
 
-    ``name`` is both the first segment of the pages' paths and the kind of the captcha; ``field`` is the form field
-    that takes the solution; ``styles`` are the values of ``?style=`` that this gate knows beside those of every gate.
+    ``name`` is both the first segment of the pages' paths and the kind of the captcha; ``fields`` are the form fields
+    that take the solution; ``styles`` are the values of ``?style=`` that this gate knows beside those of every gate.
+    A gate without fields takes no solution, and knows no other styles than its own.
     """
 
     name: str
-    field: str
+    fields: tuple[str, ...]
     site_key: str = ""
     styles: frozenset[str] = frozenset()
 
@@ -46,16 +62,26 @@ class Gate(ABC):
         """Return the HTML that shows the captcha, for the inside of a form."""
 
     @abstractmethod
-    def refusal(self, visit: Visit, solution: str) -> str | None:
-        """Check a solution and use it up; return nothing if it opens the gate, else the reason why not."""
+    def refusal(self, visit: Visit, solution: Mapping[str, str]) -> str | None:
+        """Check a solution and use it up; return nothing if it opens the gate, else the reason why not.
+
+        ``solution`` has a text for at least one of the ``fields``, and for no other.
+        """
 
     def submit(self, visit: Visit) -> str:
         """Return the HTML of the button that sends the form."""
         return '<button type="submit" name="go" value="Continue">Continue</button>'
 
-    def cleared(self, visit: Visit) -> bool:
-        """Tell whether the visitor may pass without a solution, say for a clearance cookie."""
-        return False
+    def clearance(self, visit: Visit) -> str | None:
+        """Return nothing if the visitor may pass without a solution, say for a cookie, else the reason why not."""
+        return "missing"
+
+    def challenge(self, visit: Visit, reason: str) -> Page | None:
+        """Return the whole page that shows the captcha, if the gate will not have it put on a page of the site."""
+        return None
+
+    def follow_up(self, visit: Visit, page: Page) -> None:  # noqa: B027 - most gates have nothing to add
+        """Add to the page of a visitor who passes, say a header."""
 
     def below(self, visit: Visit, name: str) -> Page | None:
         """Return what lies below a gated page under that name, such as the captcha's image."""
@@ -63,13 +89,13 @@ class Gate(ABC):
 
 
 class TokenGate(Gate):
-    """A gate that asks the captcha's vendor about a token. ``action`` is what the page's widget declares, if it does."""
+    """A gate of one field that asks the captcha's vendor about a token. ``action`` is what the page's widget declares, if it does."""
 
     action: str | None = None
 
-    def refusal(self, visit: Visit, solution: str) -> str | None:
+    def refusal(self, visit: Visit, solution: Mapping[str, str]) -> str | None:
         return visit.site.tokens.siteverify(
-            solution,
+            solution[self.fields[0]],
             Binding(
                 kind=self.name,
                 site_key=self.site_key,

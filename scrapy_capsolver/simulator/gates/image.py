@@ -1,20 +1,18 @@
-"""An image of digits to type off, which belongs to the session it was shown in.
+"""Images of digits to type off, which belong to the session they were shown in.
 
 Source for the task: docs.capsolver.com/guide/recognition/ImageToTextTask.
 """
 
 from __future__ import annotations
 
-import binascii
-from base64 import b64decode, b64encode
 from typing import TYPE_CHECKING
 
 from scrapy_capsolver.simulator import images
 from scrapy_capsolver.simulator.errors import ApiError, invalid_task
-from scrapy_capsolver.simulator.pages import Page, attributes
 from scrapy_capsolver.simulator.task_types import Fields, Job, TaskType, is_flag, is_number, is_text, is_text_list
 
-from .base import Gate
+from .pictures import PictureGate
+from .reading import answer_in
 
 if TYPE_CHECKING:
     from scrapy_capsolver.simulator.visit import Visit
@@ -22,65 +20,61 @@ if TYPE_CHECKING:
 MAX_IMAGES = 9
 
 
-class ImageGate(Gate):
-    """``?style=data-uri`` has the image inside of the page.
-
-    An image is good for one answer, right or wrong, and only the last one shown in a session for a page counts.
-    """
+class ImageGate(PictureGate):
+    """One image of six digits."""
 
     name = "image"
-    field = "answer"
-    styles = frozenset({"data-uri"})
+    fields = ("answer",)
+    pictures = ("captcha",)
+    label = "The digits"
 
-    def head(self, visit: Visit) -> str:
-        return ""
+    def shown(self, visit: Visit, ticket: str) -> str:
+        return self.picture(visit, ticket, "captcha", {"id": "captcha"}, alt="Type the digits")
 
-    def widget(self, visit: Visit) -> str:
-        ticket = visit.site.next_ticket()
-        visit.site.images[visit.session, visit.number] = ticket
-        if "data-uri" in visit.styles:
-            source = "data:image/png;base64," + b64encode(images.draw(_answer(visit, ticket))).decode("ascii")
-        else:
-            source = f"/{self.name}/{visit.number}/captcha.png?id={ticket}"
-        picture = {"id": "captcha", "src": source, "alt": "Type the digits"}
-        box = {"type": "text", "name": self.field, "id": self.field, "autocomplete": "off"}
-        return f"<img{attributes(picture)}>\n<label>The digits: <input{attributes(box)}></label>"
+    def draw(self, visit: Visit, ticket: str, name: str) -> bytes:
+        return images.draw(self.digits(visit, ticket))
 
-    def refusal(self, visit: Visit, solution: str) -> str | None:
-        shown = visit.site.images.get((visit.session, visit.number))
-        if shown is None:
-            return "unknown"
-        if not shown:
-            return "used"
-        right = solution.strip() == _answer(visit, shown)
-        visit.site.images[visit.session, visit.number] = ""
-        return None if right else "wrong-answer"
+    def right(self, visit: Visit, ticket: str, answer: str) -> bool:
+        return answer == self.digits(visit, ticket)
 
-    def below(self, visit: Visit, name: str) -> Page | None:
-        if name != "captcha.png":
-            return None
-        visit.site.count("images_fetched")
-        shown = visit.site.images.get((visit.session, visit.number))
-        if visit.fresh or not shown or visit.query.get("id") != shown:
-            return Page(b"This image is not yours.", status=403, content_type="text/plain; charset=utf-8")
-        return Page(images.draw(_answer(visit, shown)), content_type="image/png")
+    def digits(self, visit: Visit, ticket: str) -> str:
+        return f"{self.number(visit, ticket) % 1_000_000:06}"
 
 
-def _answer(visit: Visit, ticket: str) -> str:
-    """Return the six digits of an image; nobody has to remember them."""
-    return f"{int(visit.secret('image', str(visit.number), ticket)[:12], 16) % 1_000_000:06}"
+class NumbersGate(PictureGate):
+    """Four images of three digits each, whose answers go into one field, with commas between them."""
+
+    name = "image-numbers"
+    fields = ("answers",)
+    pictures = tuple("0123")
+    label = "The numbers"
+
+    def shown(self, visit: Visit, ticket: str) -> str:
+        return "\n".join(self.picture(visit, ticket, name, {"class": "number"}) for name in self.pictures)
+
+    def draw(self, visit: Visit, ticket: str, name: str) -> bytes:
+        return images.draw(self.digits(visit, ticket, name))
+
+    def right(self, visit: Visit, ticket: str, answer: str) -> bool:
+        wanted = [self.digits(visit, ticket, name) for name in self.pictures]
+        return [part.strip() for part in answer.split(",")] == wanted
+
+    def digits(self, visit: Visit, ticket: str, name: str) -> str:
+        return f"{self.number(visit, ticket, name) % 1000:03}"
 
 
 def _solve(job: Job) -> Fields:
     fields = job.fields
     if fields.get("images"):
+        if fields.get("body"):
+            raise invalid_task("invalid task data: body and images exclude each other")
         if fields.get("module") != "number":
             raise invalid_task("invalid task data: images needs the module number")
         if len(fields["images"]) > MAX_IMAGES:
             raise invalid_task(f"invalid task data: images takes {MAX_IMAGES} at most")
-        answers = [_recognise(image) for image in fields["images"]]
+        answers = [_digits(image) for image in fields["images"]]
     elif fields.get("body"):
-        answers = [_recognise(fields["body"])]
+        answers = [_digits(fields["body"])]
     else:
         raise invalid_task("invalid task data: body is required")
     solution: Fields = {"text": answers[0]}
@@ -89,14 +83,9 @@ def _solve(job: Job) -> Fields:
     return solution
 
 
-def _recognise(body: str) -> str:
-    try:
-        # Strict: neither the prefix of a data: address nor a line break is base64.
-        image = b64decode(body.encode("ascii"), validate=True)
-    except (binascii.Error, UnicodeEncodeError):
-        raise ApiError("ERROR_PARSE_IMAGE_FAIL", "Failed to parse the image") from None
-    text = images.read(image)
-    if text is None:
+def _digits(body: str) -> str:
+    text = answer_in(body)
+    if not text.isdigit():
         raise ApiError("ERROR_INVALID_IMAGE", "The image cannot be recognised")
     return text
 
@@ -118,4 +107,4 @@ TASK_TYPES = (
     ),
 )
 
-GATES = (ImageGate(),)
+GATES = (ImageGate(), NumbersGate())

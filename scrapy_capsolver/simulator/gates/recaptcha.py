@@ -42,7 +42,7 @@ OPTIONAL: Mapping[str, Check] = {
 
 
 class RecaptchaGate(TokenGate):
-    field = "g-recaptcha-response"
+    fields = ("g-recaptcha-response",)
     enterprise = False
 
 

@@ -41,7 +41,7 @@ class RecaptchaV3Gate(RecaptchaGate):
         name = "grecaptcha.enterprise" if self.enterprise else "grecaptcha"
         key, action = js_text(self.site_key), js_text(self.action)
         return (
-            f'<input type="hidden" id="token" name="{self.field}" value="">\n<script>\n'
+            f'<input type="hidden" id="token" name="{self.fields[0]}" value="">\n<script>\n'
             f"{name}.ready(function() {{\n"
             f"  {name}.execute({key}, {{action: {action}}}).then(function(token) {{\n"
             "    document.getElementById('token').value = token;\n  });\n});\n</script>"

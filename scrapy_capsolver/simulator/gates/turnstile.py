@@ -26,7 +26,7 @@ SCRIPT = "https://challenges.cloudflare.com/turnstile/v0/api.js"
 
 class TurnstileGate(TokenGate):
     name = "turnstile"
-    field = "cf-turnstile-response"
+    fields = ("cf-turnstile-response",)
     action = "view"
     site_key = make_site_key("0x4AAAAAAA", name, 24)
     styles = frozenset({"rendered"})

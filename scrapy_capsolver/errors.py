@@ -6,7 +6,12 @@ and does not retry it. None of them ever carries an API key, a proxy password or
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from scrapy.exceptions import IgnoreRequest
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class CaptchaError(IgnoreRequest):
@@ -36,6 +41,12 @@ class CaptchaError(IgnoreRequest):
         """Say which captcha it was, and where."""
         self.message = f"{where}: {self.message}"
 
+    def shared(self) -> Self:
+        """The same for another request that waited for the same solve, and for which nothing more was paid."""
+        copy = type(self)(self.message, code=self.code)
+        copy.__cause__ = self
+        return copy
+
 
 class CaptchaConfigurationError(CaptchaError, ValueError):
     """A setting, a flag or a spider attribute is wrong: which one, what was given, and what is allowed."""
@@ -47,6 +58,13 @@ class UnsupportedCaptchaError(CaptchaError):
 
 class UnsolvableCaptchaError(CaptchaError):
     """CapSolver, or the site, refused: the attempts allowed for this request are used up or would be wasted."""
+
+
+class CaptchaProxyError(CaptchaError):
+    """The request's proxy will not do: it lacks where the captcha needs one, CapSolver cannot reach it, or it is banned.
+
+    Another proxy may do.
+    """
 
 
 class CapSolverAccountError(CaptchaError):

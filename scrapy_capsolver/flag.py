@@ -20,7 +20,7 @@ META_KEY = "capsolver"
 WHEN = ("challenged", "before")
 
 # What this package adds to CapSolver's own words.
-OWN_KEYS = ("type", "when", "inject", "expect")
+OWN_KEYS = ("type", "when", "inject", "expect", "proxied")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,8 @@ class Flag:
     inject: Inject | None = None
     expect: str | None = None
     """CSS selector: the page is gated where it selects nothing."""
+    proxied: bool | None = None
+    """Solve with the request's proxy, or without; None: as CAPSOLVER_PROXIED and the family have it."""
 
 
 PLAIN = Flag()
@@ -67,12 +69,13 @@ def parse_flag(value: object, where: str) -> Flag | None:
 
 def _parse_dict(value: Mapping[str, Any], where: str) -> Flag:
     task_type = _text(value, "type", where)
+    raw = value.get("inject") is not None  # a type that only CapSolver knows, and the author
     if task_type is not None:
-        task_type = check_type(task_type)
+        task_type = check_type(task_type, raw=raw)
     when = _when(value.get("when", "challenged"), where)
     fields = {key: given for key, given in value.items() if key not in OWN_KEYS}
     if task_type is not None:
-        check_fields(task_type, fields, complete=when == "before")
+        check_fields(task_type, fields, complete=when == "before", raw=raw)
     elif when == "before":
         raise CaptchaConfigurationError(
             f'{where} says "when": "before" and lacks "type": there is no page to tell it from'
@@ -89,6 +92,7 @@ def _parse_dict(value: Mapping[str, Any], where: str) -> Flag:
         when=when,
         inject=None if value.get("inject") is None else parse_inject(value["inject"]),
         expect=_css(value, "expect", where),
+        proxied=_proxied(value.get("proxied"), task_type, where),
     )
 
 
@@ -112,6 +116,16 @@ def _when(value: object, where: str) -> Literal["challenged", "before"]:
     if value == "challenged":
         return "challenged"
     raise CaptchaConfigurationError(f'{where} has "when": {str(value)[:40]!r}: it takes "challenged" or "before"')
+
+
+def _proxied(value: object, task_type: str | None, where: str) -> bool | None:
+    if value is not None and not isinstance(value, bool):
+        raise CaptchaConfigurationError(f'{where} has "proxied": {str(value)[:40]!r}: it takes True or False')
+    if value is not None and task_type is not None and value == task_type.endswith("ProxyLess"):
+        raise CaptchaConfigurationError(
+            f'{where} has "proxied": {value} and "type": {task_type!r}: name the type that you mean, or leave it out'
+        )
+    return value
 
 
 def _text(value: Mapping[str, Any], key: str, where: str) -> str | None:

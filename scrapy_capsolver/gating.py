@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from scrapy_capsolver.errors import CaptchaError, UnsupportedCaptchaError
 from scrapy_capsolver.families import Challenge, Page, check_fields, detect, family_of
+from scrapy_capsolver.families import family as family_named
 from scrapy_capsolver.families.page import BLOCKING_STATUSES
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def find_challenge(response: Response, flag: Flag, *, tried: bool) -> Challenge 
     page = Page(response)
     if flag.expect is not None and page.has(flag.expect):
         return None
-    family = family_of(flag.type) if flag.type is not None else None
+    family = family_of(flag.type, raw=True) if flag.type is not None else None
     seen = detect(page, fields=flag.fields, only=family.name if family else None)
     if flag.expect is None and (flag.type is None or (tried and "selector" not in flag.fields)):
         seen = [challenge for challenge in seen if challenge.blocked]
@@ -54,7 +55,7 @@ def challenge_before(request: Request, flag: Flag) -> Challenge:
 
 def challenge_of_flag(flag: Flag, url: str, reason: str) -> Challenge:
     assert flag.type is not None
-    empty = Challenge(family=family_of(flag.type).name, type=flag.type, url=url, reasons=(reason,))
+    empty = Challenge(family=family_of(flag.type, raw=True).name, type=flag.type, url=url, reasons=(reason,))
     return _in_the_authors_words(empty, flag)
 
 
@@ -62,13 +63,14 @@ def _in_the_authors_words(challenge: Challenge, flag: Flag) -> Challenge:
     """What the author wrote in the flag goes before what was read from the page."""
     params = {**challenge.params, **flag.fields}
     url = params.pop("websiteURL", challenge.url)
-    return replace(challenge, type=flag.type or challenge.type, url=url, params=params)
+    mine = replace(challenge, type=flag.type or challenge.type, url=url, params=params)
+    return family_named(mine.family).prepare(mine)
 
 
 def _is_complete(flag: Flag) -> bool:
     assert flag.type is not None
     try:
-        check_fields(flag.type, flag.fields, complete=True)
+        check_fields(flag.type, flag.fields, complete=True, raw=True)
     except CaptchaError:
         return False
     return True

@@ -1,13 +1,13 @@
 """The way of one request past its captcha.
 
-On the way out (``process_request``) a flag that says "before" is solved, and a solution that aged or was already sent
-is not sent again. On the way in (``process_response``) a gated response is recognised, its captcha solved, and the request
-sent again with the solution in it. What a request remembers between two visits is its :class:`~.trail.Trail`.
+On the way out (``process_request``) a flag that says "before" is solved, a solution that aged or was already sent
+is not sent again, and a clearance that is being solved is waited for. On the way in (``process_response``) a gated response is
+recognised, its captcha solved, and the request sent again: with the token in it, or with the clearance that :mod:`~.attaching`
+puts on it at the last moment. What a request remembers between two visits is its :class:`~.trail.Trail`.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 import uuid
@@ -16,9 +16,10 @@ from urllib.parse import urlsplit
 
 from scrapy import signals
 from scrapy.exceptions import NotConfigured
-from twisted.internet.defer import CancelledError
 from twisted.internet.error import ConnectError, DNSLookupError
 
+from scrapy_capsolver.caching import guard_cache
+from scrapy_capsolver.clearing import Clearing
 from scrapy_capsolver.detour import way_back
 from scrapy_capsolver.errors import (
     CaptchaCancelledError,
@@ -28,14 +29,19 @@ from scrapy_capsolver.errors import (
     UnsupportedCaptchaError,
 )
 from scrapy_capsolver.families import family as family_named
+from scrapy_capsolver.families.clearance import ClearanceFamily
 from scrapy_capsolver.families.token import TokenFamily
-from scrapy_capsolver.fetching import task_maker
 from scrapy_capsolver.gating import challenge_before, find_challenge
+from scrapy_capsolver.identity import host_of
 from scrapy_capsolver.order import ORDER, misplacements
+from scrapy_capsolver.proxies import proxy_of
 from scrapy_capsolver.service import CapSolver
 from scrapy_capsolver.session import session_of, with_cookies
 from scrapy_capsolver.settings import SettingError, is_enabled, read_settings, unknown_settings
 from scrapy_capsolver.sites import same_site
+from scrapy_capsolver.slots import DownloadQueue
+from scrapy_capsolver.stores import StoreError
+from scrapy_capsolver.tasks import NotGatedError, TaskMaker, choose_type
 from scrapy_capsolver.trail import KEY, Trail, back_to_origin, changed_headers, fingerprint, note_origin
 from scrapy_capsolver.which import Flags
 
@@ -49,6 +55,7 @@ if TYPE_CHECKING:
 
     from scrapy_capsolver.families import Challenge
     from scrapy_capsolver.flag import Flag
+    from scrapy_capsolver.solving.solver import Solved
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +93,12 @@ class CapSolverMiddleware:
             if crawler.settings.getbool("RETRY_ENABLED")
             else set()
         )
-        self._capsolver = CapSolver(crawler, self.settings, self._count)
+        try:
+            self._capsolver = CapSolver(crawler, self.settings, self._count)
+        except StoreError as error:
+            raise NotConfigured(f"CAPSOLVER_STORE is {self.settings.store!r}: {error}") from None
+        self._clearing = Clearing(crawler, self.settings, self._capsolver, self._count)
+        self._queue = DownloadQueue(crawler, lambda request: bool(request.meta.get(KEY, {}).get("carrier")))
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
@@ -97,6 +109,7 @@ class CapSolverMiddleware:
 
     def _spider_opened(self, spider: Spider) -> None:
         self._flags.read_spider(spider)
+        guard_cache(self._crawler, self._is_gated)
         chain = getattr(getattr(self._crawler.engine, "downloader", None), "middleware", None)
         for wrong in misplacements(getattr(chain, "middlewares", ()), self):
             logger.warning("CapSolverMiddleware stands %s: its order number should be %d", wrong, ORDER)
@@ -119,21 +132,37 @@ class CapSolverMiddleware:
     async def _send(self, request: Request, flag: Flag) -> Request | None:
         request.meta.pop(SOLUTION_KEY, None)  # a spider may have copied the meta of a response
         request.meta.pop(ERROR_KEY, None)
-        trail = Trail.of(request)
-        if trail.carries_solution(request):
-            if trail.sent or (trail.expires is not None and time.time() >= trail.expires):
-                return self._start_over(request, trail)
-            trail.sent = True
-            trail.write(request)
-            return None
-        header = flag.inject.header if flag.inject is not None else None
-        if header and trail.carrier and trail.origin and not same_site(trail.origin["url"], request.url):
-            request.headers.pop(header, None)  # a redirect takes it along, and it is for its own site alone
-        if trail.origin is None and request.method not in {"GET", "HEAD"}:  # a redirect may turn it into a GET
-            trail.origin = note_origin(request, ["Content-Type"])
-            trail.write(request)
-        if flag.when == "before" and not trail.ticket:
-            return await self._solve_before(request, flag, trail)
+        trail, challenge = Trail.of(request), None
+        try:
+            await self._clearing.wait(request, trail)
+            if trail.carries_solution(request):
+                return self._send_solution(request, trail)
+            header = flag.inject.header if flag.inject is not None else None
+            if header and trail.carrier and trail.origin and not same_site(trail.origin["url"], request.url):
+                for name in (header,) if isinstance(header, str) else header:
+                    request.headers.pop(name, None)  # a redirect takes it along, and it is for its own site alone
+            if trail.origin is None and request.method not in {"GET", "HEAD"}:  # a redirect may turn it into a GET
+                trail.origin = note_origin(request, ["Content-Type"])
+                trail.write(request)
+            if flag.when == "before" and not trail.ticket:
+                challenge = challenge_before(request, flag)
+                if not self._clearing.holds(request, challenge.family):
+                    return await self._past(challenge, request, flag, trail, [])
+        except CaptchaError as error:
+            again = self._failed(error, challenge, request, trail)
+            if again is None:  # it goes out unsolved, and its captcha page will be passed on
+                trail.attempts = self._attempts
+                trail.write(request)
+            return again
+        return None
+
+    def _send_solution(self, request: Request, trail: Trail) -> Request | None:
+        """Once, and while it lives."""
+        if trail.sent or (trail.expires is not None and time.time() + self._queue.wait(request) >= trail.expires):
+            return self._start_over(request, trail)
+        trail.sent = True
+        trail.write(request)
+        self._queue.hurry()
         return None
 
     def _start_over(self, request: Request, trail: Trail) -> Request:
@@ -141,19 +170,8 @@ class CapSolverMiddleware:
         self._count("already_sent" if trail.sent else "wasted/expired")
         self._solutions.pop(trail.ticket, None)
         assert trail.origin is not None
-        fresh = Trail(trail.attempts, trail.origin, uncached=trail.uncached, raised=True)
+        fresh = Trail(trail.attempts, trail.origin, uncached=trail.uncached, raised=True, wears=trail.wears)
         return self._resend(back_to_origin(request, trail.origin), fresh)
-
-    async def _solve_before(self, request: Request, flag: Flag, trail: Trail) -> Request | None:
-        challenge = challenge_before(request, flag)
-        try:
-            return await self._past(challenge, request, flag, trail, [])
-        except CaptchaError as error:
-            again = self._failed(error, challenge, request, trail)
-            if again is None:  # it goes out unsolved, and its captcha page will be passed on
-                trail.attempts = self._attempts
-                trail.write(request)
-            return again
 
     # The way in
 
@@ -174,18 +192,32 @@ class CapSolverMiddleware:
                     raise
                 settled = False
             if challenge is None:
-                return self._through(request, response, trail, settled=settled)
+                return await self._through(request, response, trail, settled=settled)
             if "cached" in response.flags and not request.meta.get("dont_cache"):
                 # What the cache holds was gated once: look whether it still is.
                 return self._resend(request, trail)
             session = session_of(self._crawler, request, response)
-            return await self._past(challenge, request, flag, trail, session)
+            again = await self._past(challenge, request, flag, trail, session)
+            return self._hand_over(request, response, trail) if again is None else again
         except CaptchaError as error:
             again = self._failed(error, challenge, request, trail)
             return self._pass_on(error, request, response, trail) if again is None else again
 
-    def _through(self, request: Request, response: Response, trail: Trail, *, settled: bool) -> Request | Response:
+    def _is_gated(self, request: Request, response: Response) -> bool:
+        """Is this no page for the cache?"""
+        flag = self._flags.of(request, response.url)
+        if flag is None:
+            return False
+        try:
+            return find_challenge(response, flag, tried=bool(Trail.of(request).ticket)) is not None
+        except CaptchaError:
+            return True
+
+    async def _through(
+        self, request: Request, response: Response, trail: Trail, *, settled: bool
+    ) -> Request | Response:
         """The page itself: to the callback with it, or first back to the page that a redirect led away from."""
+        cleared = await self._clearing.accepted(request)
         if not settled and _must_go_back(response, trail):
             assert trail.origin is not None
             trail.go_back, trail.went_back, trail.carrier = False, True, ""
@@ -193,82 +225,102 @@ class CapSolverMiddleware:
         if response.status in self._retried_statuses:
             return response  # RetryMiddleware may send it again, and then the trail is needed
         self._end(request, trail)
-        solution = self._solutions.pop(trail.ticket, None)
-        if trail.ticket:
+        solution = self._solutions.pop(trail.ticket, cleared)
+        if cleared and not trail.cleared:
+            self._count("clearances/reused")
+        if trail.ticket or trail.cleared:
             response.flags.append(SOLVED_FLAG)
             self._count("delivered")
         if solution is not None:
             request.meta[SOLUTION_KEY] = solution
         return response
 
-    def _pass_on(self, error: CaptchaError, request: Request, response: Response, trail: Trail) -> Response:
-        """The captcha page to the callback, marked, past the middlewares that would do something about it."""
+    def _hand_over(self, request: Request, response: Response, trail: Trail) -> Response:
+        """The page with the captcha to the callback, with the answer: what becomes of it is the spider's own business."""
         self._end(request, trail)
-        request.meta.update(
-            {ERROR_KEY: error.message, "handle_httpstatus_all": True, "dont_retry": True, "dont_redirect": True}
-        )
+        request.meta[SOLUTION_KEY] = self._solutions.pop(trail.ticket)
+        self._count("delivered")
+        response.flags.append(SOLVED_FLAG)
+        return _spared(response, request)
+
+    def _pass_on(self, error: CaptchaError, request: Request, response: Response, trail: Trail) -> Response:
+        """The captcha page to the callback, marked."""
+        self._end(request, trail)
+        request.meta[ERROR_KEY] = error.message
         response.flags.append(FAILED_FLAG)
-        return response
+        return _spared(response, request)
 
     def process_exception(self, request: Request, exception: Exception, spider: Spider | None = None) -> None:
-        """A solution that surely did not reach the site may be sent again."""
-        if KEY in request.meta and _never_sent(exception):
-            trail = Trail.of(request)
-            trail.sent = False
-            trail.write(request)
+        """Clearances come off the request; and a solution that surely did not reach the site may be sent again."""
+        if KEY in request.meta:
+            self._clearing.detach(request)
+            if _never_sent(exception):
+                trail = Trail.of(request)
+                trail.sent = False
+                trail.write(request)
 
     # Both ways
 
     async def _past(
         self, challenge: Challenge, request: Request, flag: Flag, trail: Trail, session: list[dict[str, Any]]
-    ) -> Request:
-        """Solve the challenge and give the request with the solution in it, to be sent in the challenge's session."""
-        family, host = family_named(challenge.family), urlsplit(challenge.url).hostname
+    ) -> Request | None:
+        """Solve the challenge and give the request to be sent with the solution; None where the spider takes it."""
+        family = family_named(challenge.family)
         self._count(f"challenges/{challenge.family}")
         if trail.ticket:
             self._count("wasted/rejected")
             self._solutions.pop(trail.ticket, None)
+        if challenge.refusal:
+            raise challenge.error(challenge.refusal)
         if trail.attempts >= self._attempts:
             raise UnsolvableCaptchaError(
                 f"still gated after {trail.attempts} solves (CAPSOLVER_RETRY_TIMES is {self.settings.retry_times}): "
                 "the site takes none of them; compare the task's type and fields with the page",
                 attempts=trail.attempts,
             )
-        logger.debug("%s at %s: %s", challenge.family, host, "; ".join(challenge.reasons))
+        logger.debug("%s at %s: %s", challenge.family, host_of(challenge.url), "; ".join(challenge.reasons))
 
+        proxy = proxy_of(self._crawler, request)
+        challenge = choose_type(challenge, family, flag, proxy, self.settings)
         to_form = challenge.form is not None and (flag.inject is None or flag.inject.form is not None)
         base, origin, go_back = way_back(request, trail, to_form=to_form)
         family.rehearse(base, challenge, flag.inject)
 
-        try:
-            solved = await self._capsolver.solve(
-                task_maker(self._crawler, family, challenge, request, session),
-                self._attempts - trail.attempts,
-            )
-        except (asyncio.CancelledError, CancelledError):
-            # Never out of a hook: Scrapy's engine would wait for this request for ever.
-            raise CaptchaCancelledError("cancelled while its captcha was being solved") from None
-        attempts = trail.attempts + solved.attempts
-        self._count(f"solved/{challenge.family}")
-        self._count(f"solve_seconds/{challenge.family}", solved.seconds)
-        logger.info(
-            "Solved %s at %s in %.1f s (attempt %d, %d polls)",
-            challenge.family,
-            host,
-            solved.seconds,
-            attempts,
-            solved.polls,
+        refused = self._clearing.refused(request, family.name)
+        make_task = TaskMaker(
+            self._crawler,
+            self.settings,
+            family,
+            challenge,
+            flag,
+            request,
+            proxy=proxy,
+            session=session,
+            refused=None if refused is None else refused.cookies,
         )
-        assert isinstance(family, TokenFamily)
+        try:
+            if isinstance(family, ClearanceFamily):
+                return await self._clear(family, challenge, request, base, trail, make_task)
+            assert isinstance(family, TokenFamily)
+            solved = await self._capsolver.wait(self._capsolver.solve(make_task, self._attempts - trail.attempts))
+        except NotGatedError:
+            trail.attempts += 1  # or a page that is gated every other time would go round for ever
+            return self._resend(base, trail)
+        attempts = trail.attempts + solved.attempts
+        self._tell_solved(challenge, solved, attempts)
+        ticket = self._keep(dict(solved.solution))
+        if family.hands_over(challenge, flag.inject):
+            trail.ticket, trail.attempts = ticket, attempts
+            return self._resend(base, trail) if flag.when == "before" else None
         try:
             retried = with_cookies(family.apply(base, challenge, solved.solution, flag.inject), session)
         except CaptchaError:
+            self._solutions.pop(ticket)
             self._count("wasted/unusable")
             raise
+        lifetime = family.lifetime
         if origin is None:
             origin = note_origin(base, changed_headers(base, retried))
-        ticket, lifetime = uuid.uuid4().hex[:12], family.lifetime
-        self._keep(ticket, dict(solved.solution))
         return self._resend(
             retried,
             Trail(
@@ -281,24 +333,62 @@ class CapSolverMiddleware:
                 went_back=trail.went_back,
                 uncached=trail.uncached,
                 raised=trail.raised,
+                wears=trail.wears,
             ),
         )
 
-    def _resend(self, request: Request, trail: Trail) -> Request:
-        """The request as it goes back to the scheduler: ahead of the rest, past the dupe filter and the cache."""
+    async def _clear(
+        self,
+        family: ClearanceFamily,
+        challenge: Challenge,
+        request: Request,
+        base: Request,
+        trail: Trail,
+        make_task: TaskMaker,
+    ) -> Request:
+        """Have the site opened, for all of its requests; and ask for the page again."""
+
+        async def solve() -> Solved:
+            solved = await self._capsolver.solve(make_task, self._attempts - trail.attempts)
+            self._tell_solved(challenge, solved, trail.attempts + solved.attempts)
+            return solved
+
+        obtained = await self._clearing.obtain(family, challenge.url, request, solve)
+        trail.attempts += 1 if obtained.solved is None else obtained.solved.attempts
+        trail.cleared = trail.wears = True
+        trail.ticket = trail.carrier = ""
+        return self._resend(base, trail, cacheable=True)
+
+    def _tell_solved(self, challenge: Challenge, solved: Solved, attempts: int) -> None:
+        self._count(f"solved/{challenge.family}")
+        self._count(f"solve_seconds/{challenge.family}", solved.seconds)
+        logger.info(
+            "Solved %s at %s in %.1f s (attempt %d, %d polls)",
+            challenge.family,
+            host_of(challenge.url),
+            solved.seconds,
+            attempts,
+            solved.polls,
+        )
+
+    def _resend(self, request: Request, trail: Trail, *, cacheable: bool = False) -> Request:
+        """The request as it goes back to the scheduler: ahead of the rest, past the dupe filter and mostly the cache."""
         priority = request.priority if trail.raised else request.priority + self.settings.priority_adjust
         trail.raised = True
         again = request.replace(dont_filter=True, priority=priority)
-        if not again.meta.get("dont_cache"):
+        if not cacheable and not again.meta.get("dont_cache"):
             again.meta["dont_cache"] = trail.uncached = True
         again.meta.pop("is_start_request", None)  # or it queues behind every start request
         trail.write(again)
         return again
 
-    def _keep(self, ticket: str, solution: dict[str, Any]) -> None:
+    def _keep(self, solution: dict[str, Any]) -> str:
+        """Keep a solution for the response that it brings; gives the ticket for it."""
+        ticket = uuid.uuid4().hex[:12]
         self._solutions[ticket] = solution
         if len(self._solutions) > _KEPT_SOLUTIONS:
             del self._solutions[next(iter(self._solutions))]
+        return ticket
 
     def _end(self, request: Request, trail: Trail) -> None:
         """Leave nothing of ours in the meta that a spider may copy into its next requests."""
@@ -345,6 +435,12 @@ class CapSolverMiddleware:
 def _must_go_back(response: Response, trail: Trail) -> bool:
     """A gate's form was sent, and no redirect led back to the page first asked for."""
     return trail.go_back and trail.origin is not None and response.url != trail.origin["url"]
+
+
+def _spared(response: Response, request: Request) -> Response:
+    """The response past the middlewares that would do something about it."""
+    request.meta.update({"handle_httpstatus_all": True, "dont_retry": True, "dont_redirect": True})
+    return response
 
 
 def _never_sent(exception: Exception) -> bool:

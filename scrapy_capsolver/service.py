@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from scrapy.utils.defer import maybe_deferred_to_future
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.task import LoopingCall
 
 from scrapy_capsolver.api.client import CapSolverClient
-from scrapy_capsolver.families import PRICES
+from scrapy_capsolver.errors import CaptchaCancelledError
+from scrapy_capsolver.families import FAMILIES, PRICES, SolutionKind
 from scrapy_capsolver.slots import SlotLender, is_stopping
+from scrapy_capsolver.solving.clearances import Clearances
 from scrapy_capsolver.solving.solver import Solved, Solver
+from scrapy_capsolver.stores import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +25,9 @@ if TYPE_CHECKING:
 
     from scrapy_capsolver.settings import CapSolverSettings
     from scrapy_capsolver.solving.clock import Clock
+    from scrapy_capsolver.solving.solver import MakeTask
+
+    T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -56,23 +63,29 @@ class CapSolver:
             count=count,
         )
         self._slots = SlotLender(crawler, settings.max_pending)
-        self._waiting: set[Deferred[Solved]] = set()
+        self.clearances = Clearances(
+            open_store(settings.store), tuple(one.name for one in FAMILIES if one.kind is SolutionKind.CLEARANCE)
+        )
+        self._waiting: set[Deferred[Any]] = set()
         self._watch = LoopingCall(self._look)
 
-    async def solve(self, make_task: Callable[[], Deferred[dict[str, Any]]], attempts: int) -> Solved:
-        """Solve, with a slot lent to the engine meanwhile; see :meth:`Solver.solve`.
+    def solve(self, make_task: MakeTask, attempts: int) -> Deferred[Solved]:
+        """See :meth:`Solver.solve`; to be waited for with :meth:`wait`."""
+        return self._solver.solve(make_task, attempts)
 
-        Raises CaptchaCancelledError soon after the crawl began to stop.
-        """
-        solving = self._solver.solve(make_task, attempts)
-        self._waiting.add(solving)
+    async def wait(self, outcome: Deferred[T]) -> T:
+        """Wait with a slot lent to the engine. Raises CaptchaCancelledError soon after the crawl began to stop."""
+        self._waiting.add(outcome)
         if not self._watch.running:
             self._watch.start(_LOOK_SECONDS, now=False)
         try:
             with self._slots.lend():
-                return await maybe_deferred_to_future(solving)
+                return await maybe_deferred_to_future(outcome)
+        except (asyncio.CancelledError, CancelledError):
+            # Never out of a hook: Scrapy's engine would wait for this request for ever.
+            raise CaptchaCancelledError("cancelled while its captcha was being solved") from None
         finally:
-            self._waiting.discard(solving)
+            self._waiting.discard(outcome)
 
     def is_stopping(self) -> bool:
         return is_stopping(self._crawler)
@@ -94,5 +107,6 @@ class CapSolver:
         if self._watch.running:
             self._watch.stop()
         closing = DeferredList([self._client.close()], consumeErrors=True)
+        self.clearances.close()
         closing.addTimeout(_CLOSE_SECONDS, cast("Any", self._clock), lambda _, __: None)
         await maybe_deferred_to_future(closing)

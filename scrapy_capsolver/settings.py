@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import json
 import math
 import os
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 API_URL = "https://api.capsolver.com"
 ON_ERROR = ("raise", "pass")
+PROXIED = ("auto", "always", "never")
 
 
 class SettingError(ValueError):
@@ -41,7 +43,14 @@ class CapSolverSettings:
     retry_times: int = 2
     on_error: str = "raise"
     priority_adjust: int = 100
+    proxied: str = "auto"
+    user_agents: tuple[str, ...] = ()
+    store: str = "memory"
     prices: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def api_on_loopback(self) -> bool:
+        return is_loopback(urlsplit(self.api_url).hostname or "")
 
 
 # Names without the prefix; ENABLED is read by the middleware before anything else is looked at.
@@ -63,6 +72,9 @@ def read_settings(settings: BaseSettings) -> CapSolverSettings:
         retry_times=_whole(settings, "RETRY_TIMES", defaults.retry_times, low=0),
         on_error=_choice(settings, "ON_ERROR", defaults.on_error, ON_ERROR),
         priority_adjust=_whole(settings, "PRIORITY_ADJUST", defaults.priority_adjust, low=None),
+        proxied=_choice(settings, "PROXIED", defaults.proxied, PROXIED),
+        user_agents=_user_agents(settings),
+        store=_text(settings, "STORE", defaults.store),
         prices=_prices(settings),
     )
 
@@ -217,6 +229,23 @@ def _domains(settings: BaseSettings) -> tuple[str, ...]:
         if any(character in domain for character in "/:@ ") and not _is_address(domain):
             raise _wrong("ALLOWED_DOMAINS", value, "domains such as example.com, without scheme, port or path")
     return domains
+
+
+def _user_agents(settings: BaseSettings) -> tuple[str, ...]:
+    allowed = "a list of user agents, or a text with one on each line or as a JSON list"
+    value = _get(settings, "USER_AGENTS")
+    if isinstance(value, str):
+        try:
+            value = json.loads(value) if value.lstrip().startswith("[") else value.splitlines()
+        except ValueError:
+            raise _wrong("USER_AGENTS", value, allowed) from None
+    if value is None:
+        return ()
+    if not isinstance(value, (list, tuple)) or not all(
+        isinstance(agent, str) and agent.isascii() and agent.strip().isprintable() for agent in value
+    ):
+        raise _wrong("USER_AGENTS", value, allowed)
+    return tuple(agent.strip() for agent in value if agent.strip())
 
 
 def _is_address(text: str) -> bool:

@@ -53,6 +53,10 @@ def without_secrets(url: str) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
 
 
+def is_secure(url: str) -> bool:
+    return url[:6].lower() == "https:"
+
+
 def may_send(page: str, target: str) -> bool:
     """May what was found on ``page`` be sent to ``target``? Same site, and not from https back to http."""
-    return same_site(page, target) and not (page[:6].lower() == "https:" and target[:6].lower() != "https:")
+    return same_site(page, target) and not (is_secure(page) and not is_secure(target))

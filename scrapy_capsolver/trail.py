@@ -42,6 +42,10 @@ class Trail:
     """``dont_cache`` was set by us."""
     raised: bool = False
     """The priority was raised."""
+    cleared: bool = False
+    """It waited for a clearance, and goes with it."""
+    wears: bool = False
+    """Clearances may go with it; see :mod:`~.attaching`."""
     stopped: bool = False
     """Returned to the scheduler once already because the crawl was stopping."""
 

@@ -15,6 +15,7 @@ from twisted.internet.error import ConnectError
 from scrapy_capsolver.errors import (
     CapSolverAccountError,
     CapSolverUnavailableError,
+    CaptchaProxyError,
     CaptchaTimeoutError,
     UnsolvableCaptchaError,
     UnsupportedCaptchaError,
@@ -60,7 +61,7 @@ def ours(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
         ("unsolvable", UnsolvableCaptchaError, 3, 0),
         ("failed-over-200", UnsolvableCaptchaError, 3, 0),
         ("failed-over-400", UnsolvableCaptchaError, 3, 0),
-        ("proxy-banned", UnsolvableCaptchaError, 1, 0),
+        ("proxy-banned", CaptchaProxyError, 1, 0),
         ("ready-without-token", UnsolvableCaptchaError, 1, 0),
         ("ready-empty-token", UnsolvableCaptchaError, 1, 0),
         ("ready-without-solution", UnsolvableCaptchaError, 1, 0),

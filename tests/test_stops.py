@@ -13,6 +13,7 @@ import pytest
 from scrapy import Request
 from scrapy.exceptions import CloseSpider
 from scrapy.utils.defer import deferred_f_from_coro_f
+from twisted.internet.defer import fail
 
 from scrapy_capsolver.errors import CaptchaCancelledError
 from scrapy_capsolver.service import CapSolver
@@ -81,8 +82,8 @@ async def test_an_inline_download_does_not_spin_while_the_crawl_stops(tmp_path: 
 async def test_no_cancelled_error_leaves_a_hook(monkeypatch: pytest.MonkeyPatch) -> None:
     """Scrapy's engine would wait for ever for a request whose hook raised one."""
 
-    async def cancelled(self: CapSolver, *args: Any) -> Any:
-        raise asyncio.CancelledError
+    def cancelled(self: CapSolver, *args: Any) -> Any:
+        return fail(asyncio.CancelledError())
 
     monkeypatch.setattr(CapSolver, "solve", cancelled)
     async with simulator() as capsolver:

@@ -13,6 +13,7 @@ from scrapy_capsolver.errors import (
     CapSolverAccountError,
     CapSolverUnavailableError,
     CaptchaError,
+    CaptchaProxyError,
     CaptchaTimeoutError,
     UnsolvableCaptchaError,
     UnsupportedCaptchaError,
@@ -77,7 +78,7 @@ RULES: dict[str, Rule] = {
     "ERROR_CAPTCHA_UNSOLVABLE": Rule(_NEW, "not recognised (CapSolver does not charge for that)", times=2),
     "ERROR_CAPTCHA_SOLVE_FAILED": Rule(_NEW, "the solve failed: if it always does, compare type and page", times=2),  # undocumented
     "ERROR_UNKNOWN_QUESTION": Rule(_REQUEST, "CapSolver does not know the question"),
-    "ERROR_PROXY_BANNED": Rule(_REQUEST, "the proxy is banned by the site: use another one"),
+    "ERROR_PROXY_BANNED": Rule(_REQUEST, "the proxy is banned by the site: use another one", CaptchaProxyError),
     "ERROR_INVALID_IMAGE": Rule(_REQUEST, "CapSolver does not take an image of this size"),
     "ERROR_PARSE_IMAGE_FAIL": Rule(_REQUEST, "CapSolver cannot decode the image"),
     "ERROR_IP_BANNED": Rule(_WAIT, "too many errors: this address is blocked for 30 minutes", _Unavailable, wait=1800),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
 from twisted.internet.defer import TimeoutError as DeferredTimeoutError
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from scrapy_capsolver.api.client import CapSolverClient
     from scrapy_capsolver.api.replies import Fault, Reply
     from scrapy_capsolver.solving.clock import Clock
+
+MakeTask: TypeAlias = "Callable[[str], Deferred[dict[str, Any]]]"
 
 CONNECT_TRIES = 4  # createTask, where no connection comes about
 _CONNECT_BACK_OFF = 1.0  # seconds, doubled each time
@@ -86,14 +88,16 @@ class Solver:
         self._breaker = Breaker()
         self._poller = Poller(client.get_task_result, clock, lambda: count("polls", 1))
 
-    def solve(self, make_task: Callable[[], Deferred[dict[str, Any]]], attempts: int) -> Deferred[Solved]:
+    def solve(self, make_task: MakeTask, attempts: int) -> Deferred[Solved]:
         """Solve a captcha with ``attempts`` tasks at most; ``make_task`` gives each attempt's task.
+
+        It is called with what CapSolver said of the attempt before (``errorDescription``), and may raise what it likes.
 
         Fails with a :class:`~scrapy_capsolver.errors.CaptchaError`. May be cancelled at any time.
         """
         return Deferred.fromCoroutine(self._solve(make_task, attempts))
 
-    async def _solve(self, make_task: Callable[[], Deferred[dict[str, Any]]], attempts: int) -> Solved:
+    async def _solve(self, make_task: MakeTask, attempts: int) -> Solved:
         progress = _Progress()
         try:
             await self._turns.acquire()
@@ -117,12 +121,11 @@ class Solver:
                 self._count("possibly_paid", 1)
             self._turns.release()
 
-    async def _attempt(
-        self, make_task: Callable[[], Deferred[dict[str, Any]]], attempts: int, progress: _Progress
-    ) -> Solved:
+    async def _attempt(self, make_task: MakeTask, attempts: int, progress: _Progress) -> Solved:
         started = self._clock.seconds()
+        said = ""
         while True:
-            task = await make_task()
+            task = await make_task(said)
             self._breaker.check(task["type"])
             reply = await self._create(task, progress)
             polls = 0
@@ -130,6 +133,7 @@ class Solver:
                 reply, polls = await self._result(task["type"], reply, progress)
             if reply.fault is not None:
                 await self._follow(reply.fault, task, attempts, progress, started)
+                said = reply.fault.description
                 continue
             self._settle(task["type"], reply, progress)
             assert reply.solution is not None

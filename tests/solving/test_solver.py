@@ -13,6 +13,7 @@ from scrapy_capsolver.errors import (
     CapSolverAccountError,
     CapSolverUnavailableError,
     CaptchaCancelledError,
+    CaptchaProxyError,
     CaptchaTimeoutError,
     UnsolvableCaptchaError,
     UnsupportedCaptchaError,
@@ -67,7 +68,7 @@ class Script:
     def solve(self, attempts: int = 3, task: dict[str, Any] = TASK, seconds: float = 400, **kwargs: Any) -> Any:
         """The outcome after so many seconds."""
         outcome: list[Any] = []
-        self.solver(**kwargs).solve(lambda: succeed(task), attempts).addBoth(outcome.append)
+        self.solver(**kwargs).solve(lambda said: succeed(task), attempts).addBoth(outcome.append)
         for _ in range(round(seconds * 10)):
             self.clock.advance(0.1)
         (result,) = outcome
@@ -101,7 +102,7 @@ def test_a_reply_that_is_ready_is_never_polled() -> None:
         ("ERROR_TASKID_INVALID", UnsolvableCaptchaError, 2),
         ("ERROR_BAD_REQUEST", UnsolvableCaptchaError, 2),
         ("ERROR_OF_TOMORROW", UnsolvableCaptchaError, 2),
-        ("ERROR_PROXY_BANNED", UnsolvableCaptchaError, 1),
+        ("ERROR_PROXY_BANNED", CaptchaProxyError, 1),
         ("ERROR_INVALID_TASK_DATA", UnsolvableCaptchaError, 1),
         ("ERROR_ZERO_BALANCE", CapSolverAccountError, 1),
         ("ERROR_TASK_NOT_SUPPORTED", UnsupportedCaptchaError, 1),
@@ -151,7 +152,7 @@ def test_the_breaker_opens_for_the_key_or_for_the_type() -> None:
     solver = script.solver()
     outcomes: list[Any] = []
     for task_type in ("A", "A", "B"):
-        solver.solve(lambda task_type=task_type: succeed({"type": task_type}), 3).addBoth(outcomes.append)  # type: ignore[misc]
+        solver.solve(lambda said, task_type=task_type: succeed({"type": task_type}), 3).addBoth(outcomes.append)  # type: ignore[misc]
     script.clock.advance(2)
     assert [type(getattr(o, "value", o)) for o in outcomes] == [
         UnsupportedCaptchaError,
@@ -190,7 +191,7 @@ def test_the_deadline_begins_with_the_turn() -> None:
     solver = script.solver(concurrency=1, timeout=60)
     outcomes: list[Any] = []
     for _ in range(3):
-        solver.solve(lambda: succeed(TASK), 1).addBoth(outcomes.append)
+        solver.solve(lambda said: succeed(TASK), 1).addBoth(outcomes.append)
     for _ in range(1200):
         script.clock.advance(0.1)
     assert [type(outcome) for outcome in outcomes] == [Solved] * 3
@@ -200,7 +201,7 @@ def test_cancelling_at_any_moment_frees_the_turn_and_leaves_nothing() -> None:
     script = Script(results=[Reply(status="processing")])
     solver = script.solver(concurrency=1)
     outcomes: list[Any] = []
-    solving = [solver.solve(lambda: succeed(TASK), 1).addBoth(outcomes.append) for _ in range(3)]
+    solving = [solver.solve(lambda said: succeed(TASK), 1).addBoth(outcomes.append) for _ in range(3)]
     script.clock.advance(3)
     for one in reversed(solving):
         one.cancel()
@@ -222,7 +223,7 @@ def test_a_failing_task_maker_is_the_callers_error_and_nothing_is_created() -> N
     script = Script()
     outcome: list[Any] = []
 
-    def broken() -> Deferred[dict[str, Any]]:
+    def broken(said: str) -> Deferred[dict[str, Any]]:
         raise UnsupportedCaptchaError("no image")
 
     script.solver().solve(broken, 3).addBoth(outcome.append)

@@ -1,0 +1,131 @@
+"""The part of a request's way that clearances have: waiting for one, getting one, and what came of it."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from scrapy_capsolver.attaching import Attacher
+from scrapy_capsolver.errors import CaptchaCancelledError, CaptchaError
+from scrapy_capsolver.identity import host_of, key_of
+from scrapy_capsolver.sites import is_secure
+from scrapy_capsolver.stores import Clearance, Key
+from scrapy_capsolver.tasks import NotGatedError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from scrapy import Request
+    from scrapy.crawler import Crawler
+
+    from scrapy_capsolver.families.clearance import ClearanceFamily
+    from scrapy_capsolver.service import CapSolver
+    from scrapy_capsolver.settings import CapSolverSettings
+    from scrapy_capsolver.solving.clearances import Obtained
+    from scrapy_capsolver.solving.solver import Solved
+    from scrapy_capsolver.trail import Trail
+
+
+class Clearing:
+    """The clearances of one crawl, in Scrapy's terms."""
+
+    def __init__(
+        self, crawler: Crawler, settings: CapSolverSettings, capsolver: CapSolver, count: Callable[[str], None]
+    ) -> None:
+        self._crawler = crawler
+        self._secret = settings.api_key
+        self._capsolver = capsolver
+        self._clearances = capsolver.clearances
+        self._count = count
+        self._proven: set[str] = set()  # ids of those that opened something, or whose waste is counted
+        self._attacher = Attacher(crawler, self._clearances, self._secret)
+        self.detach = self._attacher.detach
+
+    async def wait(self, request: Request, trail: Trail) -> None:
+        """Hold a request that would meet a gate until it is opened, and note that clearances may go with it.
+
+        Raises CaptchaCancelledError where the crawl stops meanwhile. How the solve ends is told by who asked for it:
+        this request may not be gated at all.
+        """
+        if self._clearances.is_idle:
+            return
+        key, host = self._identity(request)
+        solving = self._clearances.under_way(key, host)
+        if solving is not None:
+            self._count("clearances/awaited")
+            try:
+                await self._capsolver.wait(solving)
+            except CaptchaCancelledError:
+                if self._capsolver.is_stopping():
+                    raise
+            except (CaptchaError, NotGatedError):
+                pass
+        if await self._clearances.load(key.site) and not trail.wears:
+            trail.wears = True
+            trail.write(request)
+        if trail.wears:
+            self._attacher.expect()
+
+    def holds(self, request: Request, family: str) -> bool:
+        """Would a clearance of this family go with the request?"""
+        key, host = self._identity(request)
+        return any(one.family == family for one in self._clearances.of(key, host, secure=is_secure(request.url)))
+
+    def refused(self, request: Request, family: str) -> Clearance | None:
+        """The clearance in spite of which the request met the gate. One that never opened anything was paid in vain."""
+        sent = self._attacher.sent(request).clearances.items()
+        refused = next((clearance for key, clearance in sent if key.family == family), None)
+        if refused is not None and refused.id not in self._proven:
+            self._proven.add(refused.id)  # however many requests it went with
+            self._count("wasted/rejected")
+        return refused
+
+    async def obtain(
+        self, family: ClearanceFamily, url: str, request: Request, solve: Callable[[], Awaitable[Solved]]
+    ) -> Obtained:
+        """A clearance for the challenge at ``url``: held by now, being solved for another request, or solved now."""
+        key, host = self._identity(request)
+        refused = self.refused(request, family.name)
+        # What was earned at another host of the site does not open this one, and still opens that one.
+        elsewhere = refused is not None and refused.host != host
+        key = replace(key, family=family.name, scope=host if family.per_host or elsewhere else key.site)
+
+        async def solve_and_read() -> tuple[Solved, Clearance]:
+            solved = await solve()
+            try:
+                grant = family.grant(solved.solution)
+            except CaptchaError:
+                self._count("wasted/unusable")
+                raise
+            return solved, Clearance(
+                id=uuid.uuid4().hex[:12],
+                host=host,
+                cookies=grant.cookies,
+                user_agent=grant.user_agent,
+                solved_at=solved.solved_at,
+                expires=grant.expires,
+                secure=is_secure(url),
+            )
+
+        refused_id = "" if refused is None else refused.id
+        obtained = await self._capsolver.wait(self._clearances.obtain(key, refused_id, solve_and_read))
+        if obtained.shared:
+            self._count("clearances/shared")
+        return obtained
+
+    async def accepted(self, request: Request) -> dict[str, Any] | None:
+        """The request brought its page: keep what the site issued anew, and tell with what it was sent."""
+        sent = self._attacher.sent(request)
+        for key, cookies in sent.renewed.items():
+            self._count("clearances/renewed")
+            await self._clearances.keep(key, replace(sent.clearances[key], cookies=cookies))
+        if not sent.clearances:
+            return None
+        self._proven.update(one.id for one in sent.clearances.values())
+        cookies = {name: value for one in sent.clearances.values() for name, value in one.cookies.items()}
+        agent = next((one.user_agent for one in sent.clearances.values() if one.user_agent), None)
+        return {"cookies": cookies, **({} if agent is None else {"userAgent": agent})}
+
+    def _identity(self, request: Request) -> tuple[Key, str]:
+        return key_of(self._crawler, request, self._secret), host_of(request.url)

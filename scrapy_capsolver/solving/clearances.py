@@ -1,0 +1,161 @@
+"""Clearances: one solve shared by all who wait for it, and what came of it for those who come later."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from scrapy_capsolver.errors import CaptchaCancelledError, CaptchaError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from scrapy_capsolver.solving.solver import Solved
+    from scrapy_capsolver.stores import Clearance, Key, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Obtained:
+    """A clearance, and the solve that brought it; None where it was held already."""
+
+    clearance: Clearance
+    solved: Solved | None = None
+    shared: bool = False
+    """Another request began the solve."""
+
+
+class _Flight:
+    """A solve that is under way, and those who wait for it. When the last of them leaves, it ends."""
+
+    def __init__(self, obtaining: Deferred[Obtained]) -> None:
+        self._obtaining = obtaining
+        self._waiting: list[Deferred[Obtained]] = []
+
+    def join(self) -> Deferred[Obtained]:
+        waiting: Deferred[Obtained] = Deferred(self._leave)
+        self._waiting.append(waiting)
+        return waiting
+
+    def _leave(self, waiting: Deferred[Obtained]) -> None:
+        if waiting not in self._waiting:
+            return
+        self._waiting.remove(waiting)
+        waiting.errback(CaptchaCancelledError("cancelled while waiting for a clearance"))
+        if not self._waiting:
+            self._obtaining.cancel()
+
+    def land(self, outcome: Obtained | Failure) -> None:
+        """Wake everybody, each with what is theirs: the first began the solve, and the rest share it."""
+        waiting, self._waiting = self._waiting, []
+        for number, one in enumerate(waiting):
+            if not isinstance(outcome, Failure):
+                one.callback(outcome if number == 0 else replace(outcome, shared=True))
+            elif number and isinstance(outcome.value, CaptchaError):
+                one.errback(outcome.value.shared())
+            else:
+                one.errback(outcome)
+
+
+class Clearances:
+    """Those of one crawl. ``families`` are the names of all families that have clearances."""
+
+    def __init__(self, store: Store, families: tuple[str, ...]) -> None:
+        self._store = store
+        self._families = families
+        self._sites: dict[str, Mapping[Key, Clearance]] = {}
+        self._flights: dict[Key, _Flight] = {}
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing is held, and nothing is under way."""
+        return not self._flights and self._store.is_empty
+
+    async def load(self, site: str) -> bool:
+        """Look up what is held for ``site``, for :meth:`held` to tell. Is there anything?"""
+        self._sites[site] = found = await self._store.load(site)
+        return bool(found)
+
+    def held(self, site: str) -> Mapping[Key, Clearance]:
+        """What :meth:`load` found last."""
+        return self._sites.get(site, {})
+
+    def of(self, key: Key, host: str, *, secure: bool) -> dict[Key, Clearance]:
+        """The clearances that fit a request of this key (its family and scope do not count) to ``host``, over https or not.
+
+        One a family, that of the host before that of the site.
+        """
+        held = self.held(key.site)
+        found = {}
+        for family in self._families if held else ():
+            for scope in (host, key.site):
+                candidate = replace(key, family=family, scope=scope)
+                clearance = held.get(candidate)
+                if clearance is not None and (secure or not clearance.secure):
+                    found[candidate] = clearance
+                    break
+        return found
+
+    def under_way(self, key: Key, host: str) -> Deferred[Obtained] | None:
+        """What a request of this key to ``host`` should wait for, since it would meet the gate as well."""
+        for family in self._families if self._flights else ():
+            for scope in (host, key.site):
+                flight = self._flights.get(replace(key, family=family, scope=scope))
+                if flight is not None:
+                    return flight.join()
+        return None
+
+    def obtain(
+        self, key: Key, refused: str, solve: Callable[[], Awaitable[tuple[Solved, Clearance]]]
+    ) -> Deferred[Obtained]:
+        """A clearance of this key other than the one whose id is ``refused``: held, under way, or solved now.
+
+        Fails with what ``solve`` raises, for everybody who waits.
+        """
+        flight = self._flights.get(key)
+        if flight is None:
+            obtaining = Deferred.fromCoroutine(self._obtain(key, refused, solve))
+            flight = self._flights[key] = _Flight(obtaining)
+            joined = flight.join()
+            obtaining.addBoth(self._landed, key, flight)
+            return joined
+        return flight.join()
+
+    def _landed(self, outcome: Any, key: Key, flight: _Flight) -> None:
+        del self._flights[key]
+        flight.land(outcome)
+
+    async def _obtain(
+        self, key: Key, refused: str, solve: Callable[[], Awaitable[tuple[Solved, Clearance]]]
+    ) -> Obtained:
+        held = (await self._store.load(key.site)).get(key)
+        if held is not None:
+            if held.id != refused:
+                return Obtained(held)
+            await self.drop(key, held)
+        solved, clearance = await solve()
+        await self.keep(key, clearance)
+        return Obtained(clearance, solved)
+
+    async def keep(self, key: Key, clearance: Clearance) -> None:
+        """Also a clearance whose cookies the site has issued anew."""
+        for one in _keys(key, clearance):
+            await self._store.save(one, clearance)
+        await self.load(key.site)
+
+    async def drop(self, key: Key, clearance: Clearance) -> None:
+        for one in _keys(key, clearance):
+            await self._store.delete(one, clearance.id)
+        await self.load(key.site)
+
+    def close(self) -> None:
+        self._store.close()
+
+
+def _keys(key: Key, clearance: Clearance) -> tuple[Key, ...]:
+    """Also that of a request which comes with the clearance's user agent by itself."""
+    if clearance.user_agent is None or clearance.user_agent == key.user_agent:
+        return (key,)
+    return (key, replace(key, user_agent=clearance.user_agent))

@@ -1,0 +1,20 @@
+"""State that outlives a request: the clearances that a crawl holds.
+
+``memory`` ends with the crawl; a path names an SQLite file, which survives it, and which several crawls on one machine
+share.
+"""
+
+from __future__ import annotations
+
+from scrapy_capsolver.stores.base import Clearance, Key, Store, StoreError
+from scrapy_capsolver.stores.memory import MemoryStore
+from scrapy_capsolver.stores.sqlite import SQLiteStore
+
+__all__ = ["MEMORY", "Clearance", "Key", "MemoryStore", "SQLiteStore", "Store", "StoreError", "open_store"]
+
+MEMORY = "memory"
+
+
+def open_store(name: str) -> Store:
+    """The store that CAPSOLVER_STORE names. Raises :class:`StoreError` where it cannot be opened."""
+    return MemoryStore() if name == MEMORY else SQLiteStore(name)

@@ -1,0 +1,68 @@
+"""What a store keeps, and what each kind of store can do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class StoreError(Exception):
+    """The store cannot be opened, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Whose clearance it is. All of it is text, and none of it secret."""
+
+    site: str
+    """The registrable domain of the pages that it opens."""
+    scope: str
+    """The same, or the one host that it opens."""
+    family: str
+    proxy: str
+    """A digest of the proxy with its credentials; empty without one."""
+    user_agent: str
+    """As the request had it. The clearance may demand another one."""
+    jar: str
+    """The request's ``cookiejar``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clearance:
+    """Cookies that open a site to one identity."""
+
+    id: str
+    host: str
+    """The host that posed the challenge."""
+    cookies: Mapping[str, str] = field(repr=False)
+    user_agent: str | None
+    """With which alone it is good; None: with any."""
+    solved_at: float
+    """Unix seconds. Stays what it was when the site re-issues the cookies."""
+    expires: float | None = None
+    """Unix seconds, where they are known."""
+    secure: bool = True
+    """Earned over https, and not sent over plain http."""
+
+
+class Store(Protocol):
+    """Clearances by key. Its methods are coroutines, as a store may be on another machine."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Surely nothing is in it. False says nothing."""
+
+    async def load(self, site: str) -> Mapping[Key, Clearance]:
+        """All clearances of a site that have not expired. Not to be changed by the caller."""
+
+    async def save(self, key: Key, clearance: Clearance) -> None:
+        """Keep a clearance in place of an older one; a newer one, which another crawl may have saved, stays."""
+
+    async def delete(self, key: Key, clearance_id: str) -> None:
+        """Forget this clearance, unless it has been replaced by another."""
+
+    def close(self) -> None:
+        """Let go of what is open. Nothing else is called after that."""

@@ -1,0 +1,45 @@
+"""The store of one crawl, which ends with it."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from scrapy_capsolver.stores.base import Clearance, Key
+
+
+class MemoryStore:
+    """Implements :class:`~scrapy_capsolver.stores.base.Store`."""
+
+    def __init__(self) -> None:
+        self._sites: defaultdict[str, dict[Key, Clearance]] = defaultdict(dict)
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._sites
+
+    async def load(self, site: str) -> Mapping[Key, Clearance]:
+        held = self._sites.get(site)
+        if held is None:
+            return {}
+        now = time.time()
+        for key in [key for key, one in held.items() if one.expires is not None and one.expires <= now]:
+            del held[key]
+        return held
+
+    async def save(self, key: Key, clearance: Clearance) -> None:
+        held = self._sites[key.site].get(key)
+        if held is None or clearance.solved_at >= held.solved_at:
+            self._sites[key.site][key] = clearance
+
+    async def delete(self, key: Key, clearance_id: str) -> None:
+        held = self._sites[key.site].get(key)
+        if held is not None and held.id == clearance_id:
+            del self._sites[key.site][key]
+
+    def close(self) -> None:
+        self._sites.clear()

@@ -1,0 +1,164 @@
+"""A store in an SQLite file, for crawls of one machine and for the next run of a crawl.
+
+The file holds cookies that open sites: it is readable by its owner alone. Every statement takes some ten microseconds, so
+they are run where they are asked for. WAL (sqlite.org/wal.html) lets readers and a writer of several processes go on
+beside each other, and survives a process that is killed.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sqlite3
+import time
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING, Any
+
+from scrapy_capsolver.stores.base import Clearance, Key, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+logger = logging.getLogger(__name__)
+
+_VERSION = 1  # of the table; PRAGMA user_version
+_BUSY_SECONDS = 1.0  # for which a writer waits for another
+_OLD_SECONDS = 30 * 86400.0  # after which a clearance without a known end is forgotten
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS clearances (
+    site TEXT NOT NULL, scope TEXT NOT NULL, family TEXT NOT NULL, proxy TEXT NOT NULL,
+    user_agent TEXT NOT NULL, jar TEXT NOT NULL,
+    id TEXT NOT NULL, host TEXT NOT NULL, cookies TEXT NOT NULL, agent TEXT, solved_at REAL NOT NULL, expires REAL,
+    secure INTEGER NOT NULL,
+    PRIMARY KEY (site, scope, family, proxy, user_agent, jar)
+) WITHOUT ROWID
+"""
+_SAVE = """
+INSERT INTO clearances VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET id = excluded.id, host = excluded.host, cookies = excluded.cookies, agent = excluded.agent,
+    solved_at = excluded.solved_at, expires = excluded.expires, secure = excluded.secure
+WHERE excluded.solved_at >= solved_at
+"""
+_DELETE = """
+DELETE FROM clearances
+WHERE site = ? AND scope = ? AND family = ? AND proxy = ? AND user_agent = ? AND jar = ? AND id = ?
+"""
+
+
+class SQLiteStore:
+    """Implements :class:`~scrapy_capsolver.stores.base.Store`.
+
+    A file that fails later (a full disk, a lock that is not let go) is told once, and the crawl goes on with what it
+    knows.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._known: dict[str, dict[Key, Clearance]] = {}
+        self._seen_version = -1
+        self._told = False
+        try:
+            self._connection = _open(path)
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(f"{path} cannot be used as an SQLite store: {error}") from error
+
+    @property
+    def is_empty(self) -> bool:
+        return False  # another crawl may have written just now
+
+    async def load(self, site: str) -> Mapping[Key, Clearance]:
+        try:
+            # Changes when another connection has written; our own writes are in _known already.
+            (version,) = self._connection.execute("PRAGMA data_version").fetchone()
+            if version != self._seen_version:
+                self._known.clear()
+                self._seen_version = version
+            if site not in self._known:
+                rows = self._connection.execute("SELECT * FROM clearances WHERE site = ?", (site,))
+                self._known[site] = dict(read for row in rows if (read := _read(row)) is not None)
+        except sqlite3.Error as error:
+            self._tell(error)
+        held = self._known.get(site, {})
+        now = time.time()
+        for key in [key for key, one in held.items() if one.expires is not None and one.expires <= now]:
+            del held[key]
+        return held
+
+    async def save(self, key: Key, clearance: Clearance) -> None:
+        known = (await self.load(key.site)).get(key)
+        if known is not None and known.solved_at > clearance.solved_at:
+            return
+        self._known.setdefault(key.site, {})[key] = clearance
+        self._write(
+            _SAVE,
+            *_columns(key),
+            clearance.id,
+            clearance.host,
+            json.dumps(dict(clearance.cookies)),
+            clearance.user_agent,
+            clearance.solved_at,
+            clearance.expires,
+            clearance.secure,
+        )
+
+    async def delete(self, key: Key, clearance_id: str) -> None:
+        held = self._known.get(key.site, {})
+        if key in held and held[key].id == clearance_id:
+            del held[key]
+        self._write(_DELETE, *_columns(key), clearance_id)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _write(self, statement: str, *values: Any) -> None:
+        try:
+            with self._connection:
+                self._connection.execute(statement, values)
+        except sqlite3.Error as error:
+            self._tell(error)
+
+    def _tell(self, error: sqlite3.Error) -> None:
+        if not self._told:
+            self._told = True
+            logger.warning("CAPSOLVER_STORE: clearances are kept in memory alone from here on: %s", error)
+
+
+def _open(path: str) -> sqlite3.Connection:
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, check_same_thread=False)
+    try:
+        with closing(connection.execute("PRAGMA journal_mode = WAL")):
+            pass
+        connection.execute("PRAGMA synchronous = NORMAL")
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version not in {0, _VERSION}:
+            raise sqlite3.DatabaseError(f"its version is {version}, and this is version {_VERSION}")
+        now = time.time()
+        with connection:
+            connection.execute(_SCHEMA)
+            connection.execute(f"PRAGMA user_version = {_VERSION}")
+            connection.execute(
+                "DELETE FROM clearances WHERE coalesce(expires, solved_at + ?) <= ?", (_OLD_SECONDS, now)
+            )
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _columns(key: Key) -> tuple[str, ...]:
+    return (key.site, key.scope, key.family, key.proxy, key.user_agent, key.jar)
+
+
+def _read(row: tuple[Any, ...]) -> tuple[Key, Clearance] | None:
+    """A row; None where somebody else's hand was in the file."""
+    id_, host, cookies, agent, solved_at, expires, secure = row[6:]
+    try:
+        values = json.loads(cookies)
+    except ValueError:
+        return None
+    if not isinstance(values, dict):
+        return None
+    return Key(*row[:6]), Clearance(id_, host, values, agent, solved_at, expires, bool(secure))

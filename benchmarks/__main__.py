@@ -1,4 +1,4 @@
-"""``python -m benchmarks [mixed|many|unflagged|pickup ...]`` prints the figures, compared within one run.
+"""``python -m benchmarks [mixed|many|unflagged|pickup|detection ...]`` prints the figures, compared within one run.
 
 The simulator and each crawl have a process of their own, so two cores are enough.
 """
@@ -13,6 +13,8 @@ import sys
 import urllib.request
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+from benchmarks.detection import detection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -157,6 +159,7 @@ MEASURES: dict[str, tuple[Callable[[int], None], int]] = {
     "many": (many, 3),
     "unflagged": (unflagged, 12),
     "pickup": (pickup, 3),
+    "detection": (detection, 30),
 }
 
 

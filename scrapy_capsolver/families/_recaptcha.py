@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs
 
 from scrapy_capsolver.families.page import describe
 from scrapy_capsolver.families.text import clean, plain
@@ -33,6 +32,7 @@ _SCRIPTS = re.compile(r"/recaptcha/(?:api|enterprise)\.js")
 _RENDER = ("grecaptcha.render", "grecaptcha.enterprise.render")
 _EXECUTE = ("grecaptcha.execute", "grecaptcha.enterprise.execute")
 
+_MAX_RESOURCES = 50
 _MAX_ACTION = 100
 _MAX_S = 4096
 
@@ -81,7 +81,7 @@ class Recaptcha:
 
 def read(page: Page) -> Recaptcha:
     """What ``page`` shows. Anything that is not shaped as Google shapes it is left out."""
-    resources = [resource for resource in page.resources if resource.host in _HOSTS]
+    resources = [resource for resource in page.resources if resource.host in _HOSTS][:_MAX_RESOURCES]
     loaders = [item for item in resources if item.tag == "script" and _SCRIPTS.fullmatch(item.path)]
     enterprise = any("enterprise" in item.path for item in loaders)
     found = [
@@ -131,7 +131,7 @@ def with_data_s(task: dict[str, Any], *, as_payload: bool) -> dict[str, Any]:
 
 def _by_loader(loaders: list[Resource]) -> Iterator[Sighting]:
     for loader in loaders:
-        key = _query(loader).get("render", "")
+        key = loader.parameters().get("render", "")
         if KEY.fullmatch(key):  # else "explicit" or "onload": v2
             yield Sighting(
                 key, 3, f"script {clean(loader.url)}", anchored=False, enterprise="enterprise" in loader.path
@@ -139,7 +139,7 @@ def _by_loader(loaders: list[Resource]) -> Iterator[Sighting]:
 
 
 def _by_execute(page: Page, loaders: list[Resource], *, enterprise: bool) -> Iterator[Sighting]:
-    loaded = [key for loader in loaders if KEY.fullmatch(key := _query(loader).get("render", ""))]
+    loaded = [key for loader in loaders if KEY.fullmatch(key := loader.parameters().get("render", ""))]
     for call in page.calls(*_EXECUTE):
         key = call.literal or ""
         if not key and call.identifier:
@@ -193,9 +193,11 @@ def _by_render(page: Page, *, enterprise: bool) -> Iterator[Sighting]:
 
 def _by_frame(resources: list[Resource]) -> Iterator[Sighting]:
     for frame in resources:
-        query = _query(frame)
+        if frame.tag != "iframe" or not _FRAMES.fullmatch(frame.path):
+            continue
+        query = frame.parameters()
         key = query.get("k", "")
-        if frame.tag == "iframe" and _FRAMES.fullmatch(frame.path) and KEY.fullmatch(key):
+        if KEY.fullmatch(key):
             yield Sighting(
                 key,
                 2,
@@ -206,10 +208,6 @@ def _by_frame(resources: list[Resource]) -> Iterator[Sighting]:
                 action=plain(query.get("sa"), _MAX_ACTION),
                 s=plain(query.get("s"), _MAX_S),
             )
-
-
-def _query(resource: Resource) -> dict[str, str]:
-    return {name: values[0] for name, values in parse_qs(resource.query).items()}
 
 
 def _option(page: Page, call: Call, name: str, limit: int) -> str | None:

@@ -16,7 +16,7 @@ from scrapy_capsolver.families._recaptcha import (
 )
 from scrapy_capsolver.families.base import Challenge
 from scrapy_capsolver.families.cookies import cookie_value, with_cookies
-from scrapy_capsolver.families.forms import form_of, submission
+from scrapy_capsolver.families.forms import MAX_PLACES, form_of, submission
 from scrapy_capsolver.families.gate import verdict
 from scrapy_capsolver.families.text import clean
 from scrapy_capsolver.families.token import TokenFamily
@@ -40,6 +40,9 @@ class RecaptchaFamily(TokenFamily):
     field = RESPONSE_FIELD
     lifetime = 120.0
     solution_key = "gRecaptchaResponse"
+    solution_keys = frozenset(
+        {"gRecaptchaResponse", "userAgent", "secChUa", "createTime", "expireTime", *SESSION_COOKIES}
+    )
     version: int
     plain_type: str
     enterprise_type: str
@@ -97,7 +100,7 @@ class RecaptchaFamily(TokenFamily):
     def _form(self, page: Page, sightings: tuple[Sighting, ...]) -> HtmlElement | None:
         """The form of the first sighting that has a place in the page."""
         placed = [sighting for sighting in sightings if sighting.element is not None or sighting.container]
-        for sighting in placed:
+        for sighting in placed[:MAX_PLACES]:
             form = form_of(page, sighting.element, sighting.container, RESPONSE_FIELD)
             if form is not None:
                 return form

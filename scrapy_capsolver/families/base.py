@@ -37,15 +37,16 @@ class TaskType:
     """The fields of one CapSolver task type, in CapSolver's words. ``websiteURL`` is filled in where it is not given.
 
     ``one_of`` lists groups of fields of which one is enough; ``shown_by`` are those of which a flag must hold one,
-    since no page says by itself that it has such a captcha. A required ``proxy`` is the request's own where the flag
-    names none. Fields hold text, but for those in ``kinds``. ``own`` are keys of a flag that are this package's and
-    never go to CapSolver.
+    since no page says by itself that it has such a captcha; ``given`` are those that it must hold all of, since no page
+    shows them. A required ``proxy`` is the request's own where the flag names none. Fields hold text, but for those in
+    ``kinds``. ``own`` are keys of a flag that are this package's and never go to CapSolver.
     """
 
     required: frozenset[str]
     optional: frozenset[str] = frozenset()
     one_of: tuple[frozenset[str], ...] = ()
     shown_by: frozenset[str] = frozenset()
+    given: frozenset[str] = frozenset()
     kinds: Mapping[str, type] = field(default_factory=dict)
     own: frozenset[str] = frozenset()
     price: float | None = None
@@ -77,10 +78,15 @@ class Challenge:
     """Page that shows the captcha: the task's ``websiteURL``."""
     params: Mapping[str, Any] = field(default_factory=dict)
     """The task's other fields, in CapSolver's words."""
+    seen: Mapping[str, Any] = field(default_factory=dict)
+    """More that the page shows, in the same words: fields of which :meth:`Family.task` takes those that the case needs.
+    They are apart from ``params``, which go into every task, and among which the author's own fields are."""
     reasons: tuple[str, ...] = ()
     """What was seen that says so, for people to read."""
     blocked: bool = True
     """True: the page that was asked for is not here. False: it is, and carries a form with a captcha."""
+    fields: Mapping[str, str] = field(default_factory=dict)
+    """Form fields of a solution that has several values: name of the field -> key of CapSolver's solution."""
     field: str = ""
     """Form field in which this page wants the solution."""
     form: FormSubmission | None = None

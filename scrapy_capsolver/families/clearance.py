@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from scrapy_capsolver.families.base import Challenge, TaskType
     from scrapy_capsolver.families.inject import Inject
 
+MAX_COOKIES = 16 * 1024
+"""Characters of a solution's cookies. Real ones have a few hundred."""
+
 
 @dataclass(frozen=True, slots=True)
 class Grant:
@@ -50,6 +53,10 @@ class ClearanceFamily:
     def task(self, challenge: Challenge, fetched: Sequence[bytes], after: str) -> dict[str, Any]:
         return task_of(challenge, self.types)
 
+    def having(self, challenge: Challenge, cookies: Mapping[str, str]) -> Challenge:
+        """The challenge to a visitor who sent these cookies with the request; it may be another one than without."""
+        return challenge
+
     def user_agent(self, asked: str, listed: Sequence[str]) -> str | None:
         """The user agent to solve with, for a request that has ``asked``; None where CapSolver takes none.
 
@@ -67,10 +74,33 @@ class ClearanceFamily:
         """What the solution grants. Raises :class:`UnsolvableCaptchaError`, which names the key and shows no value."""
         raise NotImplementedError
 
-    def granted(self, value: object, key: str, solution: Mapping[str, Any], expires: float | None = None) -> Grant:
-        """The grant of a cookie with this ``value``, which the solution holds in ``key``."""
+    def granted(
+        self,
+        value: object,
+        key: str,
+        solution: Mapping[str, Any],
+        *,
+        agent: object = None,
+        expires: float | None = None,
+    ) -> Grant:
+        """The grant of a cookie with this ``value``, which the solution holds in ``key``.
+
+        ``agent`` is what stands for the solution's ``userAgent`` where it has none.
+        """
         checked = cookie_value(value)
         if checked is None:
             raise UnsolvableCaptchaError(f'CapSolver\'s solution has no value for a cookie in "{key}"')
-        agent = (plain(solution.get("userAgent"), MAX_USER_AGENT) or "").strip() or None
-        return Grant({self.cookie: checked}, agent, expires)
+        return Grant({self.cookie: checked}, _agent(solution.get("userAgent")) or _agent(agent), expires)
+
+
+def pair_value(text: str, name: str) -> str:
+    """The value of the cookie ``name`` in ``name=value; ...``; ``""`` where there is none."""
+    for pair in text[:MAX_COOKIES].split(";"):
+        found, _, value = pair.partition("=")
+        if found.strip() == name:
+            return value.strip()
+    return ""
+
+
+def _agent(value: object) -> str | None:
+    return (plain(value, MAX_USER_AGENT) or "").strip() or None

@@ -6,9 +6,10 @@ import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping
 
     from scrapy import Request
+    from scrapy.http.headers import Headers
 
 # RFC 6265, section 4.1.1: what can stand in a cookie without quotes or escapes.
 _VALUE = re.compile(r"[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]{1,4096}")
@@ -33,10 +34,22 @@ def with_cookies(request: Request, cookies: Mapping[str, str]) -> Request:
     """
     if request.meta.get("dont_merge_cookies"):
         headers = request.headers.copy()
-        old = (headers.get("Cookie") or b"").decode("latin-1")
-        kept = [pair for pair in re.split(r";\s*", old) if pair and pair.partition("=")[0].strip() not in cookies]
-        headers["Cookie"] = "; ".join([*kept, *(f"{name}={value}" for name, value in cookies.items())])
+        set_cookies(headers, cookies)
         return request.replace(headers=headers)
     others = [cookie for cookie in own_cookies(request) if cookie.get("name") not in cookies]
     ours = [{"name": name, "value": value, "path": "/"} for name, value in cookies.items()]
     return request.replace(cookies=[*others, *ours])
+
+
+def set_cookies(headers: Headers, cookies: Mapping[str, str], without: Container[tuple[str, str]] = ()) -> None:
+    """Put these cookies into the ``Cookie`` header in place of those of their names, and leave out some pairs."""
+    kept = []
+    for pair in re.split(r";\s*", (headers.get("Cookie") or b"").decode("latin-1")):
+        name, _, value = pair.partition("=")
+        if pair and name.strip() not in cookies and (name.strip(), value.strip()) not in without:
+            kept.append(pair)
+    pairs = [*kept, *(f"{name}={value}" for name, value in cookies.items())]
+    if pairs:
+        headers["Cookie"] = "; ".join(pairs)
+    else:
+        headers.pop("Cookie", None)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from itertools import islice
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urldefrag, urlencode, urlsplit
 
 from form2request import form2request
+from lxml.etree import XPath
 from scrapy import Request
 from scrapy.http import JsonRequest
 from w3lib.url import safe_url_string
@@ -14,7 +17,7 @@ from scrapy_capsolver.errors import UnsupportedCaptchaError
 from scrapy_capsolver.families import multipart
 from scrapy_capsolver.families.base import FormSubmission
 from scrapy_capsolver.families.inject import URLENCODED
-from scrapy_capsolver.families.page import known_encoding
+from scrapy_capsolver.families.page import elements, is_inside, known_encoding
 from scrapy_capsolver.families.text import clean
 from scrapy_capsolver.sites import may_send, origin_of, same_site, without_secrets
 
@@ -23,7 +26,12 @@ if TYPE_CHECKING:
 
     from scrapy_capsolver.families.page import Page
 
+MAX_PLACES = 5
+"""Of the elements that may be the captcha of a page, those whose form is looked for."""
+
 _CONTROLS = ("input", "textarea", "select", "button")
+# More than any form has that a person fills in; detection reads no more.
+_MAX_CONTROLS = 300
 
 
 def form_of(
@@ -38,19 +46,43 @@ def form_of(
         element = page.by_id(container)
     if element is not None and (form := _owner(page, element)) is not None:
         return form
-    forms = list(page.root.iter("form"))
-    holding = [form for form in forms if any(control.get("name") in fields for control in form.iter(*_CONTROLS))]
+    holding = page.kept(("holding", *fields), lambda: _holding(page, frozenset(fields)))
     if len(holding) == 1:
         return holding[0]
-    return forms[0] if element is None and container is None and len(forms) == 1 else None
+    if element is not None or container is not None:
+        return None
+    forms = list(islice(page.root.iter("form"), 2))
+    return forms[0] if len(forms) == 1 else None
+
+
+def _holding(page: Page, names: frozenset[str]) -> list[HtmlElement]:
+    """The forms that hold a field of one of these ``names``; no more than it takes to say that they are several."""
+    found: list[HtmlElement] = []
+    for control in islice(page.root.iter(*_CONTROLS), _MAX_CONTROLS):
+        if control.get("name") in names:
+            form = _owner(page, control)
+            if form is not None and form not in found:
+                found.append(form)
+            if len(found) == 2:
+                break
+    return found
 
 
 def has_field(form: HtmlElement, *names: str) -> bool:
-    return any(control.get("name") in names for control in form.iter(*_CONTROLS))
+    return any(control.get("name") in names for control in islice(form.iter(*_CONTROLS), _MAX_CONTROLS))
 
 
 def submission(page: Page, form: HtmlElement) -> FormSubmission | None:
-    """``form`` as a browser sends it when its first button is pressed; None where it sends nothing over HTTP."""
+    """``form`` as a browser sends it when its first button is pressed.
+
+    None where it sends nothing over HTTP, and where it has more fields than any form around a captcha has.
+    """
+    return page.kept(("submission", form), lambda: _submission(page, form))
+
+
+def _submission(page: Page, form: HtmlElement) -> FormSubmission | None:
+    if _is_large(form):
+        return None
     _prepare(page, form)
     multipart_body = False
     try:
@@ -111,7 +143,7 @@ def submit(request: Request, form: FormSubmission, page_url: str) -> Request:
 def asks(form: HtmlElement, own: frozenset[str] = frozenset()) -> tuple[str, ...]:
     """What the form wants from a visitor, ``("text", "password")``, but for the fields named in ``own``."""
     asked: list[str] = []
-    for control in form.iter("input", "textarea", "select"):
+    for control in islice(form.iter("input", "textarea", "select"), _MAX_CONTROLS):
         if len(asked) == _MAX_ASKED:
             break
         kind = _type(control) if control.tag == "input" else str(control.tag)
@@ -129,6 +161,8 @@ def asks(form: HtmlElement, own: frozenset[str] = frozenset()) -> tuple[str, ...
 # More than any form that a person fills in has, and deeper than any hides its traps.
 _MAX_ASKED = 100
 _MAX_LEVELS = 10
+_FORM_ATTRIBUTE = re.compile(rb"form\s{0,8}=", re.IGNORECASE)
+_WITH_FORM = XPath(f"(//*[@form = $id])[position() <= {_MAX_CONTROLS}]")
 _SILENT = frozenset({"hidden", "submit", "image", "button", "reset", "checkbox", "radio"})
 
 
@@ -162,23 +196,37 @@ def _owner(page: Page, element: HtmlElement) -> HtmlElement | None:
 def _prepare(page: Page, form: HtmlElement) -> None:
     """Bring the page's own tree into the shape that form2request reads as a browser reads the original."""
     # Controls that are disabled are not sent, nor those in a fieldset that is.
-    for owner in (form, *[fieldset for fieldset in form.iter("fieldset") if fieldset.get("disabled") is not None]):
-        for control in list(owner.iter(*_CONTROLS)):
-            if owner is not form or control.get("disabled") is not None:
-                control.drop_tree()
+    inside: dict[HtmlElement, bool] = {}
+    for control in list(form.iter(*_CONTROLS)):
+        if control.get("disabled") is not None or is_inside(control, _is_disabled_set, inside):
+            control.drop_tree()
     # Controls that stand elsewhere and name the form are.
     identity = form.get("id")
-    if identity and len(identity) <= 256 and identity.isprintable():
-        for control in form.getroottree().xpath("//*[@form = $id]", id=identity):
+    if identity and len(identity) <= 256 and identity.isprintable() and page.matches(_FORM_ATTRIBUTE):
+        inside = {}
+        for control in elements(_WITH_FORM, form.getroottree().getroot(), id=identity):
             if (
                 control.tag in _CONTROLS
                 and control.get("disabled") is None
-                and form not in control.iterancestors("form")
+                and not is_inside(control, lambda element: element is form, inside)
             ):
                 form.append(control)
     # Without an action the form goes to the page itself, whatever <base> says.
     if not (form.get("action") or "").strip():
         form.set("action", page.url)
+
+
+def _is_large(form: HtmlElement) -> bool:
+    controls = (
+        element
+        for element in form.iter(*_CONTROLS, "option")
+        if element.tag != "option" or element.get("selected") is not None
+    )
+    return next(islice(controls, _MAX_CONTROLS, None), None) is not None
+
+
+def _is_disabled_set(element: HtmlElement) -> bool:
+    return element.tag == "fieldset" and element.get("disabled") is not None
 
 
 def _encoding(page: Page, form: HtmlElement) -> str:

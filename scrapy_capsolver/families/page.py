@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import parse_qs, urljoin, urlsplit
 
+from lxml.etree import XPath
 from parsel import Selector
 from scrapy.http import HtmlResponse, JsonResponse, TextResponse, XmlResponse
 from w3lib.encoding import html_body_declared_encoding, http_content_type_encoding, read_bom, resolve_encoding
 from w3lib.html import get_base_url, strip_html5_whitespace
 
 from scrapy_capsolver.errors import CaptchaConfigurationError
-from scrapy_capsolver.families.script import Script
+from scrapy_capsolver.families.script import Allowance, Script
 from scrapy_capsolver.families.text import clean
 
 if TYPE_CHECKING:
-    import re
     from collections.abc import Callable, Iterator
     from typing import Any
 
@@ -39,14 +42,40 @@ and the like, behind which there is no page to win."""
 
 # Characters of one inline script, and of all. Longer ones are a site's whole program or its data.
 _MAX_SCRIPT = 256 * 1024
-_MAX_SCRIPTS = 1024 * 1024
-_MAX_RESOURCES = 500
-_MAX_ATTRIBUTES = 200
+_MAX_ALL_SCRIPTS = 1024 * 1024
+# A page that is built around a captcha has a handful of each of these; detection reads no more than so many, so that
+# a page that is made to be slow is not.
+_MAX_SCRIPTS = 200
+_MAX_RESOURCES = 200
+_MAX_ATTRIBUTES = 100
+_MAX_CALLS = 20
+_MAX_ARGUMENTS = 16 * 1024
+_MAX_NAMES = 8
+_MAX_QUERY = 8192
+_MAX_JSON = 16 * 1024
+_MAX_COOKIES = 50
+# Characters for each tag, on average. Pages have 15 to 100; what has less is made of little but tags, and of that the
+# start is read. Small pages are read whole.
+_MIN_PER_TAG = 12
+_MIN_TAGS = 5000
+# Characters for each attribute with "key" in its name, likewise: of a page that has more of them, none is read.
+_MIN_PER_KEY = 40
+_MIN_KEYS = 1000
+_MIN_KEY = 12
 # Codecs that no browser knows, and that take quadratic time, warn, or make strings that cannot be encoded again.
 _NO_CHARSETS = frozenset({"idna", "punycode", "raw-unicode-escape", "unicode-escape", "utf-7"})
 _SCRIPT_TYPES = frozenset({"", "module", "text/javascript", "application/javascript", "application/x-javascript"})
 # Elements whose content is text or a spare part, not page; the parser makes elements of it all the same.
 _INERT = frozenset({"template", "textarea", "title", "xmp", "noembed", "noframes", "plaintext", "listing", "option"})
+# The limits stand in the paths: each element that comes out of one costs more than the search for it.
+_KEY_ATTRIBUTE = re.compile(rb"key[\w:.-]{0,40}\s{0,8}=")
+# Site keys have 18 characters and more; the keys of a table's rows, of which there may be thousands, have less.
+_WITH_KEYS = XPath(
+    f'(//*[@*[contains(name(), "key") and string-length() >= {_MIN_KEY}]])[position() <= {_MAX_ATTRIBUTES}]'
+)
+# The first asks the parser's own table, which is quick; but it holds the names of anchors as well, and no blanks.
+_BY_TABLE = XPath("id($name)")
+_BY_ID = XPath("(//*[@id = $name])[1]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +88,13 @@ class Resource:
     path: str
     query: str
     element: HtmlElement
+
+    def parameters(self) -> dict[str, str]:
+        """The query's, the first of each name; none where there are more than anybody sends."""
+        try:
+            return {name: values[0] for name, values in parse_qs(self.query[:_MAX_QUERY], max_num_fields=64).items()}
+        except ValueError:
+            return {}
 
 
 class Page:
@@ -76,14 +112,29 @@ class Page:
         self._body: bytes = response.body[:MAX_BYTES] if self.is_markup else b""
         # The encoding a download handler or a test gave; the public property would decode and keep the whole body.
         self._given_encoding: str | None = getattr(response, "_encoding", None)
-        self._readings: dict[Callable[[Page], Any], Any] = {}
+        self._is_json = isinstance(response, JsonResponse)
+        self._json_body: bytes = response.body[:_MAX_JSON] if self._is_json else b""
+        self._readings: dict[Any, Any] = {}
+        self._inert: dict[HtmlElement, bool] = {}
+        self._ids: dict[str, HtmlElement | None] = {}
+        self._constants: dict[str, str | None] = {}
+        self._calls: dict[tuple[str, ...], tuple[Call, ...]] = {}
 
     def once(self, reader: Callable[[Page], T]) -> T:
         """``reader(page)``, read once: for what several families want to know."""
-        if reader not in self._readings:
-            self._readings[reader] = reader(self)
-        found: T = self._readings[reader]
+        return self.kept(reader, lambda: reader(self))
+
+    def kept(self, key: object, reader: Callable[[], T]) -> T:
+        """``reader()``, read once for each ``key``."""
+        if key not in self._readings:
+            self._readings[key] = reader()
+        found: T = self._readings[key]
         return found
+
+    def header(self, name: str) -> str:
+        """A header of the response, in lower case and bounded; ``""`` where it is not there."""
+        value: bytes = self.headers.get(name) or b""
+        return value[:1024].decode("latin-1").strip().lower()
 
     # Raw: cheap enough for every response
 
@@ -103,6 +154,25 @@ class Page:
     def matches(self, pattern: re.Pattern[bytes]) -> bool:
         """Does ``pattern`` occur in the page? It should begin with a literal: then the search is quick."""
         return pattern.search(self.body) is not None
+
+    def cookie(self, name: str) -> str:
+        """A cookie that the response sets; ``""`` where it does not."""
+        for header in self.headers.getlist("Set-Cookie")[:_MAX_COOKIES]:
+            found, _, value = header[:_MAX_QUERY].decode("latin-1").partition(";")[0].partition("=")
+            if found.strip() == name:
+                return value.strip()
+        return ""
+
+    @cached_property
+    def json(self) -> dict[str, Any]:
+        """The object that a small JSON response holds; empty for any other response."""
+        if not self._is_json or len(self._json_body) == _MAX_JSON:
+            return {}
+        try:
+            found = json.loads(self._json_body)
+        except (ValueError, RecursionError):
+            return {}
+        return found if isinstance(found, dict) else {}
 
     # Parsed
 
@@ -140,7 +210,11 @@ class Page:
 
     @cached_property
     def selector(self) -> Selector:
-        return Selector(text=self.text, type="html", base_url=self.base_url)
+        text = self.text
+        most = max(_MIN_TAGS, len(text) // _MIN_PER_TAG)
+        if text.count("<") > most:
+            text = "<".join(text.split("<", most)[:most])
+        return Selector(text=text, type="html", base_url=self.base_url)
 
     def select(self, css: str) -> SelectorList[Selector]:
         """What a selector of the flag's author selects. Raises :class:`CaptchaConfigurationError` if it is none."""
@@ -168,15 +242,18 @@ class Page:
     @cached_property
     def scripts(self) -> tuple[Script, ...]:
         """The inline scripts, but for huge ones. Data blocks (JSON, templates) are none."""
-        scripts = []
-        left = _MAX_SCRIPTS
+        scripts: list[Script] = []
+        allowance = Allowance()
+        left = _MAX_ALL_SCRIPTS
         for element in self.root.iter("script"):
             source = element.text
             if not source or len(source) > min(_MAX_SCRIPT, left):
                 continue
-            if (element.get("type") or "").strip().lower() in _SCRIPT_TYPES and is_live(element):
-                scripts.append(Script(source))
+            if (element.get("type") or "").strip().lower() in _SCRIPT_TYPES and self.is_live(element):
+                scripts.append(Script(source, allowance))
                 left -= len(source)
+                if len(scripts) == _MAX_SCRIPTS:
+                    break
         return tuple(scripts)
 
     @cached_property
@@ -185,11 +262,9 @@ class Page:
         return tuple(self._read_resources())
 
     def _read_resources(self) -> Iterator[Resource]:
-        for count, element in enumerate(self.root.iter("script", "iframe")):
-            if count == _MAX_RESOURCES:
-                return
+        for element in islice(self.root.iter("script", "iframe"), _MAX_RESOURCES):
             source = element.get("src")
-            if not source or len(source) > 8192:
+            if not source or len(source) > _MAX_QUERY:
                 continue
             url = self.absolute(source)
             try:
@@ -197,36 +272,73 @@ class Page:
                 host = parts.hostname or ""
             except ValueError:
                 continue
-            if parts.scheme in {"http", "https"} and is_live(element):
+            if parts.scheme in {"http", "https"} and self.is_live(element):
                 yield Resource(str(element.tag), url, host, parts.path, parts.query, element)
 
     @cached_property
     def key_attributes(self) -> tuple[tuple[HtmlElement, str, str], ...]:
-        """(element, attribute, value) of every attribute whose name has "key" in it, whatever the element."""
-        found = self.root.xpath('//@*[contains(name(), "key")]')[:_MAX_ATTRIBUTES]
-        return tuple(
-            (value.getparent(), str(value.attrname), str(value).strip())
-            for value in found
-            if value and len(value) <= 512 and is_live(value.getparent())
+        """(element, attribute, value) of every attribute that may hold a site key: "key" is in its name, whatever the element."""
+        most = max(_MIN_KEYS, len(self._lowered) // _MIN_PER_KEY)
+        count = sum(1 for _ in islice(_KEY_ATTRIBUTE.finditer(self._lowered), most))
+        if count in {0, most}:
+            return ()
+        found = (
+            (element, str(name), str(value).strip())
+            for element in elements(_WITH_KEYS, self.root)
+            for name, value in islice(element.attrib.items(), _MAX_ATTRIBUTES)
+            if "key" in name and _MIN_KEY <= len(value) <= 512 and self.is_live(element)
         )
+        return tuple(islice(found, _MAX_ATTRIBUTES))
+
+    def is_live(self, element: HtmlElement) -> bool:
+        """Is it part of what a browser shows and runs, not the content of a template or a text field?"""
+        return not is_inside(element, _is_inert, self._inert)
 
     def by_id(self, name: str) -> HtmlElement | None:
         """The element with this id, which may be written as the CSS selector ``#name``."""
-        found = self.root.xpath("//*[@id = $name]", name=name.removeprefix("#")) if _xml_safe(name) else []
-        return found[0] if found else None
+        name = name.removeprefix("#")
+        if name not in self._ids:
+            if len(self._ids) == _MAX_NAMES or len(name) > 256 or not name.isprintable():
+                return None
+            found = elements(_BY_TABLE, self.root, name=name)
+            if name.split() != [name] or (found and found[0].get("id") != name):
+                found = elements(_BY_ID, self.root, name=name)
+            self._ids[name] = next(iter(found), None)
+        return self._ids[name]
 
-    def calls(self, *names: str) -> Iterator[Call]:
+    def calls(self, *names: str) -> tuple[Call, ...]:
         """Calls of these functions ("grecaptcha.render") in the page's own scripts."""
-        for script in self.scripts:
-            yield from script.calls(*names)
+        if names not in self._calls:
+            self._calls[names] = tuple(self._read_calls(names))
+        return self._calls[names]
+
+    def _read_calls(self, names: tuple[str, ...]) -> Iterator[Call]:
+        left = _MAX_ARGUMENTS
+        calls = (call for script in self.scripts for call in script.calls(*names))
+        for call in islice(calls, _MAX_CALLS):
+            yield call
+            left -= sum(map(len, call.arguments))
+            if left <= 0:
+                return
+
+    def objects(self, name: str) -> Iterator[dict[str, Any]]:
+        """The objects that the page's scripts give to the variable or property ``name``."""
+        return islice((found for script in self.scripts for found in script.objects(name)), _MAX_CALLS)
 
     def constant(self, name: str) -> str | None:
         """The text that the page's scripts give to the variable ``name``."""
-        for script in self.scripts:
-            value = script.constant(name)
-            if value is not None:
-                return value
-        return None
+        if name not in self._constants:
+            if len(self._constants) == _MAX_NAMES:
+                return None
+            values = (script.constant(name) for script in self.scripts)
+            self._constants[name] = next((value for value in values if value is not None), None)
+        return self._constants[name]
+
+
+def elements(path: XPath, root: HtmlElement, **variables: str) -> list[HtmlElement]:
+    """The elements that ``path`` selects."""
+    found: Any = path(root, **variables)
+    return list(found)
 
 
 def known_encoding(name: str) -> str | None:
@@ -242,18 +354,36 @@ def known_encoding(name: str) -> str | None:
 
 
 def is_live(element: HtmlElement) -> bool:
-    """Is this element part of what a browser shows and runs, not the content of a template or a text field?"""
-    return not any(ancestor.tag in _INERT for ancestor in element.iterancestors())
+    """As :meth:`Page.is_live`, of one element."""
+    return not is_inside(element, _is_inert, {})
+
+
+def _is_inert(element: HtmlElement) -> bool:
+    return element.tag in _INERT
+
+
+def is_inside(element: HtmlElement, which: Callable[[HtmlElement], bool], known: dict[HtmlElement, bool]) -> bool:
+    """Is the element in one of ``which`` this is true? ``known`` keeps the answers, so that no way is gone twice."""
+    way: list[HtmlElement] = []
+    answer = False
+    parent = element.getparent()
+    while parent is not None:
+        if parent in known:
+            answer = known[parent]
+            break
+        way.append(parent)
+        if which(parent):
+            answer = True
+            break
+        parent = parent.getparent()
+    known.update(dict.fromkeys(way, answer))
+    return answer
 
 
 def describe(element: HtmlElement) -> str:
     """The element as a reason names it: ``<div class="g-recaptcha">``."""
     label = next((f' {name}="{element.get(name)}"' for name in ("class", "id", "name") if element.get(name)), "")
     return f"<{element.tag}{label}>"
-
-
-def _xml_safe(text: str) -> bool:
-    return len(text) <= 256 and text.isprintable()
 
 
 def _is_markup(response: Response) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import chompjs
@@ -12,26 +13,37 @@ import chompjs
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Strings, templates, regular expressions and comments. No alternative can fail once it has begun (an end that lacks
-# is optional), so nothing is read twice; but for the regular expression, which is bounded instead.
+# What can stand before a regular expression, and never before a division. Lookbehinds have one length each.
+_BEFORE = "|".join(rf"(?<=[(=,:\[!&|?{{}};+]\s{{{blanks}}}/)" for blanks in range(9))
+# Strings, templates, comments and regular expressions. Nothing that has begun can fail (an end that lacks is
+# optional), so nothing is read twice. All begin with one set of signs, which the search skips to quickly.
 _TOKEN = re.compile(
-    r"""
-      "[^"\\\n]*(?:\\[\s\S][^"\\\n]*)*"?
-    | '[^'\\\n]*(?:\\[\s\S][^'\\\n]*)*'?
-    | `[^`\\]*(?:\\[\s\S][^`\\]*)*`?
-    | //[^\n]* | <!--[^\n]*
-    | /\*[^*]*(?:\*(?!/)[^*]*)*(?:\*/)?
-    | [(=,:\[!&|?{};+]\s{0,8}/(?![*/])(?:[^/\\\n\[]|\\.|\[(?:[^\]\\\n]|\\.){0,50}\]){1,400}/
-    """,
+    rf"""
+    ( ["'`/<]
+      (?: (?<=")[^"\\\n]*(?:\\[\s\S][^"\\\n]*)*"?
+        | (?<=')[^'\\\n]*(?:\\[\s\S][^'\\\n]*)*'?
+        | (?<=`)[^`\\]*(?:\\[\s\S][^`\\]*)*`?
+        | (?<=/)/[^\n]* | (?<=<)!--[^\n]*
+        | (?<=/)\*[^*]*(?:\*(?!/)[^*]*)*(?:\*/)?
+        | (?:{_BEFORE})(?:[^/\\\n\[]|\\.|\[(?:[^\]\\\n]|\\.){{0,50}}\]?){{1,400}}/?
+      )
+    )""",
     re.VERBOSE,
 )
+_COMMENTS = frozenset({"//", "/*", "<!"})
 _BRACKET_OR_COMMA = re.compile(r"[()\[\]{},]")
 _IDENTIFIER = re.compile(r"[A-Za-z_$][\w$]{0,63}")
 _STRING = re.compile(r"""\s*(["'`])([^"'`\\\n$]*)\1\s*""")
-_PAIR = re.compile(r"""[{,\s]["']?([\w-]{1,40})["']?\s{0,8}:\s{0,8}(["'`])([^"'`\\\n$]{0,512})\2""")
+_PAIR = re.compile(r"""[{,\s]["']?([\w-]{1,40})(?![\w-])["']?\s{0,8}:\s{0,8}(["'`])([^"'`\\\n$]{0,512})\2""")
+
+MAX_TOKENS = 4000
+"""Strings, comments and regular expressions that are read of all scripts of a page together. A page that is built
+around a captcha has a hundred; one that is made to be slow has as many as it likes."""
 
 _MAX_ARGUMENTS = 4096
-_MAX_CALLS = 50
+_MAX_OBJECT = 16 * 1024
+_MAX_CALLS = 20
+_MAX_BRACKETS = 200
 
 
 @dataclass(frozen=True)
@@ -60,7 +72,7 @@ class Call:
             source = argument.strip()
             if source.startswith("{"):
                 try:
-                    options: Any = chompjs.parse_js_object(source)
+                    options: Any = _parse(source)
                 except (ValueError, RecursionError):
                     # A spread, an expression: what is written out can be read all the same.
                     return {name: value for name, _, value in _PAIR.findall(source)}
@@ -68,44 +80,64 @@ class Call:
         return {}
 
 
-class Script:
-    """One inline script, ``source`` as it stands in the page."""
+class Allowance:
+    """Tokens that may still be read; shared by the scripts of a page."""
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, tokens: int = MAX_TOKENS) -> None:
+        self.left = tokens
+
+
+class Script:
+    """One inline script, ``source`` as it stands in the page. Where the ``allowance`` ends, it ends."""
+
+    def __init__(self, source: str, allowance: Allowance | None = None) -> None:
         self.source = source
+        self._allowance = allowance or Allowance()
         self._constants: dict[str, str | None] = {}
 
     @cached_property
     def _readings(self) -> tuple[str, str]:
-        """The source twice, in equal length: with comments blanked, and with strings blanked as well."""
-        code: list[str] = []
-        bare: list[str] = []
-        position = 0
-        for token in _TOKEN.finditer(self.source):
-            between = self.source[position : token.start()]
-            found, position = token[0], token.end()
-            blank = " " * len(found)
-            if found[0] in "\"'`":
-                code += between, found
-                bare += between, blank
-            elif found[0] in "/<":
-                code += between, blank
-                bare += between, blank
-            else:  # the sign before a regular expression counts, the expression does not
-                code += between, found
-                bare += between, found[0] + blank[1:]
-        rest = self.source[position:]
-        return "".join([*code, rest]), "".join([*bare, rest])
+        """The source twice, in equal length: with comments blanked, and with all tokens blanked."""
+        left = self._allowance.left
+        if left <= 0:
+            return "", ""
+        parts = _TOKEN.split(self.source, left)  # code, token, code, token, ..., code
+        tokens = parts[1::2]
+        self._allowance.left -= len(tokens)
+        if len(tokens) == left:
+            parts[-1] = ""  # is not taken apart
+        bare = parts.copy()
+        bare[1::2] = [" " * len(token) for token in tokens]
+        parts[1::2] = [" " * len(token) if token[:2] in _COMMENTS else token for token in tokens]
+        return "".join(parts), "".join(bare)
 
     @property
     def code(self) -> str:
         """The source with its comments blanked."""
         return self._readings[0]
 
+    @property
+    def bare(self) -> str:
+        """The source with its comments, strings and regular expressions blanked, in the same length."""
+        return self._readings[1]
+
+    def objects(self, name: str) -> Iterator[dict[str, Any]]:
+        """The objects that the script gives to the variable or property ``name``: ``name = {...}``."""
+        if name not in self.source:
+            return
+        code, bare = self._readings
+        for count, found in enumerate(_object_pattern(name).finditer(bare)):
+            if count == _MAX_CALLS:
+                return
+            if source := _object(code, bare, found.end() - 1):
+                yield Call(name, (source,)).options
+
     def calls(self, *names: str) -> Iterator[Call]:
         """Calls of functions with these dotted names, in the order of the script; none from comments or strings."""
         pattern = _call_pattern(names)
-        if not pattern.search(self.source):  # before anything is taken apart
+        if not any(name.partition(".")[0] in self.source for name in names) or not pattern.search(
+            self.source
+        ):  # before anything is taken apart
             return
         code, bare = self._readings
         for count, found in enumerate(pattern.finditer(bare)):
@@ -117,16 +149,38 @@ class Script:
     def constant(self, name: str) -> str | None:
         """The text that the script first gives to the variable or property ``name``."""
         if name not in self._constants:
-            pattern = rf"""(?<![\w$]){re.escape(name)}["']?\s{{0,8}}[=:]\s{{0,8}}(["'`])([^"'`\\\n$]{{1,512}})\1"""
+            pattern = rf"""{_word(name)}["']?\s{{0,8}}[=:]\s{{0,8}}(["'`])([^"'`\\\n$]{{1,512}})\1"""
             found = re.search(pattern, self.code) if name in self.source else None
             self._constants[name] = found[2] if found else None
         return self._constants[name]
 
 
+def _parse(source: str) -> Any:
+    """An object literal. Raises ValueError or RecursionError where it is none, or too much of one."""
+    if source.count("[") + source.count("{") + source.count("(") > _MAX_BRACKETS:
+        raise ValueError("nobody writes that")
+    return chompjs.parse_js_object(source)
+
+
+# Patterns begin with the word itself, which is searched for much faster than what a lookbehind in front lets through.
+def _word(name: str) -> str:
+    """A pattern for ``name`` where it does not end a longer word."""
+    escaped = re.escape(name)
+    return rf"{escaped}(?<![\w$]{escaped})"
+
+
+@lru_cache(maxsize=32)
+def _object_pattern(name: str) -> re.Pattern[str]:
+    return re.compile(rf"{_word(name)}\s{{0,8}}=\s{{0,8}}\{{")
+
+
 @lru_cache(maxsize=32)
 def _call_pattern(names: tuple[str, ...]) -> re.Pattern[str]:
-    dotted = "|".join(r"\s{0,8}(?:\?\.|\.)\s{0,8}".join(map(re.escape, name.split("."))) for name in names)
-    return re.compile(rf"(?<![\w$])({dotted})\s{{0,8}}(?:\?\.)?\(")
+    split = [name.split(".") for name in names]
+    dotted = "|".join(
+        r"\s{0,8}(?:\?\.|\.)\s{0,8}".join([_word(first), *map(re.escape, rest)]) for first, *rest in split
+    )
+    return re.compile(rf"({dotted})\s{{0,8}}(?:\?\.)?\(")
 
 
 def _arguments(code: str, bare: str, start: int) -> Iterator[str]:
@@ -148,3 +202,14 @@ def _arguments(code: str, bare: str, start: int) -> Iterator[str]:
             break
     if code[begin:end].strip():
         yield code[begin:end]
+
+
+def _object(code: str, bare: str, start: int) -> str:
+    """The object literal that opens at ``start``; where it does not close soon, nothing."""
+    depth = 0
+    for sign in islice(_BRACKET_OR_COMMA.finditer(bare, start, start + _MAX_OBJECT), _MAX_BRACKETS):
+        depth += sign[0] in "([{"
+        depth -= sign[0] in ")]}"
+        if depth == 0:
+            return code[start : sign.end()]
+    return ""

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from scrapy_capsolver.families.base import Challenge, TaskType
-from scrapy_capsolver.families.forms import form_of, submission
+from scrapy_capsolver.families.cloudflare_challenge import is_challenge
+from scrapy_capsolver.families.forms import MAX_PLACES, form_of, submission
 from scrapy_capsolver.families.gate import verdict
 from scrapy_capsolver.families.page import describe
 from scrapy_capsolver.families.text import clean, plain
@@ -52,6 +53,7 @@ class Turnstile(TokenFamily):
     field = "cf-turnstile-response"
     lifetime = 300.0
     solution_key = "token"
+    solution_keys = frozenset({"token", "userAgent", "type"})
     types: Mapping[str, TaskType] = {
         "AntiTurnstileTaskProxyLess": TaskType(
             frozenset({"websiteURL", "websiteKey"}), frozenset({"metadata"}), kinds={"metadata": dict}, price=1.2
@@ -64,7 +66,7 @@ class Turnstile(TokenFamily):
 
     def detect(self, page: Page, fields: Mapping[str, Any]) -> Challenge | None:
         """Looks for the site key in attributes, ``turnstile.render(...)`` and frames."""
-        if not page.mentions(b"turnstile", b"sitekey") or _is_challenge_page(page):
+        if not page.mentions(b"turnstile", b"sitekey") or is_challenge(page):
             return None
         sightings = list(_sightings(page))
         wanted = fields.get("websiteKey")
@@ -81,7 +83,7 @@ class Turnstile(TokenFamily):
     def _challenge(self, page: Page, sightings: list[Sighting]) -> Challenge:
         fields = {self.field, *(sighting.field for sighting in sightings if sighting.field)}
         form = None
-        for sighting in sightings:
+        for sighting in sightings[:MAX_PLACES]:
             form = form_of(page, sighting.element, sighting.container, *fields)
             if form is not None:
                 break
@@ -101,11 +103,6 @@ class Turnstile(TokenFamily):
             field=next((sighting.field for sighting in sightings if sighting.field), ""),
             form=submission(page, form) if form is not None else None,
         )
-
-
-def _is_challenge_page(page: Page) -> bool:
-    """Is this Cloudflare's own interstitial? Its script sets ``window._cf_chl_opt``."""
-    return page.mentions(b"_cf_chl_opt") and any("_cf_chl_opt" in script.code for script in page.scripts)
 
 
 def _sightings(page: Page) -> Iterator[Sighting]:

@@ -2,16 +2,16 @@
 
 Not before: only when a request reaches the downloader are its proxy and its user agent final, whatever middlewares
 there are, and a clearance must go with no other than its own. And not after: a request that is
-retried, redirected, cached, written to disk or copied by a spider carries no clearance with it. So it never enters a
-cookie jar either, from which it would go along with other proxies.
+retried, redirected, cached, written to disk or copied by a spider carries no clearance with it. Nor does it ever enter a
+cookie jar, from which it would go along with other proxies.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary, WeakSet
 
 from scrapy import signals
 from scrapy.http.cookies import CookieJar
@@ -41,8 +41,8 @@ class Sent:
     clearances: Mapping[Key, Clearance]
     before: dict[str, list[bytes]] = field(default_factory=dict)
     """Headers as they were without."""
-    renewed: dict[Key, dict[str, str]] = field(default_factory=dict)
-    """Cookies of the clearances that the site issued anew in its answer."""
+    renewed: dict[Key, Clearance] = field(default_factory=dict)
+    """Clearances with the cookies that the site issued anew in its answer."""
 
 
 class Attacher:
@@ -54,6 +54,7 @@ class Attacher:
         self._secret = secret
         self._listening = False
         self._sent: WeakKeyDictionary[Request, Sent] = WeakKeyDictionary()
+        self._waiting: WeakSet[Request] = WeakSet()
 
     def expect(self) -> None:
         """A request is on its way whose trail says ``wears``."""
@@ -68,6 +69,7 @@ class Attacher:
 
     def detach(self, request: Request) -> None:
         """The request as it was before: it may be sent again, and by another way."""
+        self._waiting.discard(request)
         sent = self._sent.get(request)
         if sent is None:
             return
@@ -80,8 +82,11 @@ class Attacher:
 
     def _reached(self, request: Request) -> None:
         trail = request.meta.get(KEY)
-        if not trail or not trail.get("wears"):
-            return
+        if trail and trail.get("wears"):
+            self._attach(request)
+            self._waiting.add(request)
+
+    def _attach(self, request: Request) -> None:
         key = key_of(self._crawler, request, self._secret)
         mine = self._clearances.of(key, host_of(request.url), secure=is_secure(request.url))
         self._sent[request] = Sent(mine, {name: request.headers.getlist(name) for name in _WORN})
@@ -90,30 +95,53 @@ class Attacher:
         for clearance in sorted(mine.values(), key=lambda one: one.solved_at):  # where agents differ, the newest counts
             cookies |= clearance.cookies
             agent = clearance.user_agent or agent
-        others = (one for one in self._clearances.held(key.site).values() if one not in mine.values())
-        set_cookies(request.headers, cookies, without={pair for one in others for pair in one.cookies.items()})
+        if cookies:
+            set_cookies(request.headers, cookies)
         if agent is not None:
             request.headers["User-Agent"] = agent
 
     def _downloaded(self, request: Request, response: Response) -> None:
-        self.detach(request)
+        self._waiting.discard(request)
         sent = self._sent.get(request)
-        if sent is not None and sent.clearances and response.status < 400:
-            sent.renewed = _issued(request, response, sent.clearances)
+        if sent is None:
+            return
+        self.detach(request)
+        names = {name for clearance in sent.clearances.values() for name in clearance.cookies}
+        issued = _issued(request, response, names)
+        if response.status < 400:
+            for key, clearance in sent.clearances.items():
+                fresh = {name: issued[name] for name in clearance.cookies if name in issued}
+                if any(clearance.cookies[name] != value for name, value in fresh.items()):
+                    sent.renewed[key] = renewed = replace(clearance, cookies={**clearance.cookies, **fresh})
+                    self._clearances.note(key, renewed)
+        if sent.renewed:
+            self._refresh()
+
+    def _refresh(self) -> None:
+        """What a site's delay keeps in the downloader's queue goes out with what is newest by then."""
+        for request in list(self._waiting):
+            self.detach(request)
+            self._attach(request)
+            self._waiting.add(request)
 
 
-def _issued(request: Request, response: Response, mine: Mapping[Key, Clearance]) -> dict[Key, dict[str, str]]:
-    """What the response sets of these clearances' cookies, other than they were."""
-    if not response.headers.getlist("Set-Cookie"):
+def _issued(request: Request, response: Response, names: set[str]) -> dict[str, str]:
+    """The cookies of these names that the response sets. They are taken out of it, or they would enter the jar."""
+    headers = response.headers.getlist("Set-Cookie")
+    if not headers or not names:
         return {}
-    set_now = {
+    kept = [header for header in headers if header.partition(b"=")[0].strip().decode("latin-1") not in names]
+    if len(kept) == len(headers):
+        return {}
+    issued = {
         cookie.name: cookie.value
         for cookie in CookieJar().make_cookies(response, request)
-        if cookie_value(cookie.value) and not (cookie.expires is not None and cookie.expires <= time.time())
+        if cookie.name in names
+        and cookie_value(cookie.value)
+        and not (cookie.expires is not None and cookie.expires <= time.time())
     }
-    issued: dict[Key, dict[str, str]] = {}
-    for key, clearance in mine.items():
-        fresh: dict[str, Any] = {name: set_now[name] for name in clearance.cookies if name in set_now}
-        if any(clearance.cookies[name] != value for name, value in fresh.items()):
-            issued[key] = {**clearance.cookies, **fresh}
+    if kept:
+        response.headers.setlist("Set-Cookie", kept)
+    else:
+        del response.headers["Set-Cookie"]
     return issued

@@ -117,9 +117,10 @@ class Clearing:
     async def accepted(self, request: Request) -> dict[str, Any] | None:
         """The request brought its page: keep what the site issued anew, and tell with what it was sent."""
         sent = self._attacher.sent(request)
-        for key, cookies in sent.renewed.items():
+        for key, renewed in sent.renewed.items():
             self._count("clearances/renewed")
-            await self._clearances.keep(key, replace(sent.clearances[key], cookies=cookies))
+            # Of answers that overtook each other the newest was noted last.
+            await self._clearances.keep(key, self._clearances.held(key.site).get(key, renewed))
         if not sent.clearances:
             return None
         self._proven.update(one.id for one in sent.clearances.values())

@@ -270,6 +270,7 @@ class CapSolverMiddleware:
         if trail.ticket:
             self._count("wasted/rejected")
             self._solutions.pop(trail.ticket, None)
+        refused = self._clearing.refused(request, family.name)
         if challenge.refusal:
             raise challenge.error(challenge.refusal)
         if trail.attempts >= self._attempts:
@@ -286,7 +287,6 @@ class CapSolverMiddleware:
         base, origin, go_back = way_back(request, trail, to_form=to_form)
         family.rehearse(base, challenge, flag.inject)
 
-        refused = self._clearing.refused(request, family.name)
         make_task = TaskMaker(
             self._crawler,
             self.settings,

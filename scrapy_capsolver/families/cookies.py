@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping
+    from collections.abc import Mapping
 
     from scrapy import Request
     from scrapy.http.headers import Headers
@@ -41,15 +41,11 @@ def with_cookies(request: Request, cookies: Mapping[str, str]) -> Request:
     return request.replace(cookies=[*others, *ours])
 
 
-def set_cookies(headers: Headers, cookies: Mapping[str, str], without: Container[tuple[str, str]] = ()) -> None:
-    """Put these cookies into the ``Cookie`` header in place of those of their names, and leave out some pairs."""
+def set_cookies(headers: Headers, cookies: Mapping[str, str]) -> None:
+    """Put these cookies into the ``Cookie`` header in place of those of their names."""
     kept = []
     for pair in re.split(r";\s*", (headers.get("Cookie") or b"").decode("latin-1")):
-        name, _, value = pair.partition("=")
-        if pair and name.strip() not in cookies and (name.strip(), value.strip()) not in without:
+        name = pair.partition("=")[0]
+        if pair and name.strip() not in cookies:
             kept.append(pair)
-    pairs = [*kept, *(f"{name}={value}" for name, value in cookies.items())]
-    if pairs:
-        headers["Cookie"] = "; ".join(pairs)
-    else:
-        headers.pop("Cookie", None)
+    headers["Cookie"] = "; ".join([*kept, *(f"{name}={value}" for name, value in cookies.items())])

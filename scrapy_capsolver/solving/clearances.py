@@ -139,6 +139,11 @@ class Clearances:
         await self.keep(key, clearance)
         return Obtained(clearance, solved)
 
+    def note(self, key: Key, clearance: Clearance) -> None:
+        """A clearance whose cookies the site has issued anew, until :meth:`keep` gives it to the store."""
+        if key in self.held(key.site):
+            self._sites[key.site] = {**self.held(key.site), **dict.fromkeys(_keys(key, clearance), clearance)}
+
     async def keep(self, key: Key, clearance: Clearance) -> None:
         """Also a clearance whose cookies the site has issued anew."""
         for one in _keys(key, clearance):

@@ -112,7 +112,7 @@ async def test_a_failed_solve_wakes_all_who_wait_with_the_same_error() -> None:
         assert {type(error) for error in done.errors} == {UnsolvableCaptchaError}
         assert len({str(error).partition(":")[2] for error in done.errors}) == 1
         assert capsolver.state()["tasks"]["created"] == 1
-        assert sum(getattr(error, "attempts") for error in done.errors) == 1
+        assert sum(error.attempts for error in done.errors) == 1
 
 
 @deferred_f_from_coro_f

@@ -1,0 +1,234 @@
+"""What every store does, and what becomes of one in a file."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from scrapy_capsolver.stores import Clearance, Key, MemoryStore, SQLiteStore, Store, StoreError, open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+KEY = Key("shop.example", "shop.example", "datadome", "", "Chrome", "")
+ONE = Clearance("1", "www.shop.example", {"datadome": "a"}, "Chrome/146", 1000.0)
+
+
+def do(coroutine: Any) -> Any:
+    """The result of a coroutine that waits for nothing."""
+    with pytest.raises(StopIteration) as stopped:
+        coroutine.send(None)
+    return stopped.value.value
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    name = "memory" if request.param == "memory" else str(tmp_path / "clearances.sqlite")
+    store = open_store(name)
+    yield store
+    store.close()
+
+
+def held(store: Store, site: str = KEY.site) -> dict[Key, Clearance]:
+    return dict(do(store.load(site)))
+
+
+def test_what_is_saved_is_loaded_for_its_site_alone(store: Store) -> None:
+    assert held(store) == {}
+    do(store.save(KEY, ONE))
+    assert held(store) == {KEY: ONE}
+    assert held(store, "other.example") == {}
+    assert not store.is_empty
+
+
+@pytest.mark.parametrize("field", ["scope", "family", "proxy", "user_agent", "jar"])
+def test_each_part_of_a_key_counts(store: Store, field: str) -> None:
+    other = replace(KEY, **{field: "x"})
+    do(store.save(KEY, ONE))
+    do(store.save(other, replace(ONE, id="2")))
+    assert {key: one.id for key, one in held(store).items()} == {KEY: "1", other: "2"}
+    do(store.delete(KEY, "1"))
+    assert list(held(store)) == [other]
+
+
+def test_the_newest_stays(store: Store) -> None:
+    newer = replace(ONE, id="2", solved_at=2000.0)
+    do(store.save(KEY, newer))
+    do(store.save(KEY, ONE))
+    assert held(store) == {KEY: newer}
+    renewed = replace(newer, cookies={"datadome": "b"})
+    do(store.save(KEY, renewed))
+    assert held(store) == {KEY: renewed}
+
+
+def test_only_the_one_that_is_meant_is_deleted(store: Store) -> None:
+    do(store.save(KEY, replace(ONE, id="2")))
+    do(store.delete(KEY, "1"))
+    do(store.delete(replace(KEY, jar="none"), "2"))
+    assert [one.id for one in held(store).values()] == ["2"]
+
+
+def test_what_expired_is_gone(store: Store) -> None:
+    do(store.save(KEY, replace(ONE, expires=time.time() - 1)))
+    do(store.save(replace(KEY, jar="1"), replace(ONE, expires=time.time() + 1000)))
+    assert [key.jar for key in held(store)] == ["1"]
+
+
+def test_neither_key_nor_clearance_shows_a_cookie() -> None:
+    assert "datadome': 'a'" not in repr(ONE)
+    assert "'a'" not in repr(ONE)
+
+
+# In a file
+
+
+def test_it_is_there_after_a_restart_and_readable_by_its_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "c.sqlite"
+    first = SQLiteStore(str(path))
+    do(first.save(KEY, replace(ONE, expires=time.time() + 1000, solved_at=time.time(), secure=False)))
+    wanted = held(first)
+    assert {stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()} == {0o600}
+    first.close()
+    second = SQLiteStore(str(path))
+    assert held(second) == wanted
+    second.close()
+
+
+def test_what_another_writes_is_seen(tmp_path: Path) -> None:
+    one, other = SQLiteStore(str(tmp_path / "c")), SQLiteStore(str(tmp_path / "c"))
+    assert held(one) == held(other) == {}
+    do(one.save(KEY, ONE))
+    assert held(other) == {KEY: ONE}
+    # The older one of another crawl does not take the place of a newer one, whoever looks.
+    do(other.save(KEY, replace(ONE, id="2", solved_at=2000.0)))
+    do(one.save(KEY, replace(ONE, id="3", solved_at=1500.0)))
+    assert held(one)[KEY].id == held(other)[KEY].id == "2"
+    do(one.delete(KEY, "2"))
+    assert held(other) == {}
+    one.close()
+    other.close()
+
+
+def test_what_is_old_or_expired_is_forgotten_at_start(tmp_path: Path) -> None:
+    store = SQLiteStore(str(tmp_path / "c"))
+    now = time.time()
+    for jar, one in {
+        "old": replace(ONE, solved_at=now - 31 * 86400),
+        "expired": replace(ONE, solved_at=now, expires=now - 1),
+        "good": replace(ONE, solved_at=now - 29 * 86400),
+    }.items():
+        do(store.save(replace(KEY, jar=jar), one))
+    store.close()
+    store = SQLiteStore(str(tmp_path / "c"))
+    with sqlite3.connect(tmp_path / "c") as connection:
+        assert connection.execute("SELECT jar FROM clearances").fetchall() == [("good",)]
+    connection.close()
+    store.close()
+
+
+@pytest.mark.parametrize("content", [b"this is no database" * 100, None], ids=["text", "directory"])
+def test_what_is_no_store_is_said_so_and_left_alone(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "c"
+    if content is None:
+        path.mkdir()
+    else:
+        path.write_bytes(content)
+    with pytest.raises(StoreError, match="cannot be used as an SQLite store"):
+        open_store(str(path))
+    assert content is None or path.read_bytes() == content
+
+
+def test_a_file_of_another_version_is_left_alone(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "c") as connection:
+        connection.execute("PRAGMA user_version = 7")
+    connection.close()
+    with pytest.raises(StoreError, match="its version is 7, and this is version 1"):
+        open_store(str(tmp_path / "c"))
+
+
+def test_a_file_that_fails_later_is_told_once_and_memory_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = SQLiteStore(str(tmp_path / "c"))
+    do(store.save(KEY, ONE))
+    with sqlite3.connect(tmp_path / "c") as connection:
+        connection.execute("DROP TABLE clearances")
+    connection.close()
+    assert held(store) == {}  # somebody else wrote, so the file was read again, as far as that goes
+    with caplog.at_level(logging.WARNING):
+        for number in range(3):
+            do(store.save(replace(KEY, jar=str(number)), ONE))
+    assert len(held(store)) == 3
+    assert [record.getMessage()[:15] for record in caplog.records] == ["CAPSOLVER_STORE"]
+    store.close()
+
+
+def test_rows_that_cannot_be_read_are_passed_over(tmp_path: Path) -> None:
+    store = SQLiteStore(str(tmp_path / "c"))
+    for jar in ("bad", "list", "good"):
+        do(store.save(replace(KEY, jar=jar), ONE))
+    with sqlite3.connect(tmp_path / "c") as connection:
+        connection.execute("UPDATE clearances SET cookies = '{' WHERE jar = 'bad'")
+        connection.execute("UPDATE clearances SET cookies = '[1]' WHERE jar = 'list'")
+    connection.close()
+    assert [key.jar for key in held(store)] == ["good"]
+    store.close()
+
+
+WRITER = """
+import sys
+from dataclasses import replace
+from scrapy_capsolver.stores import SQLiteStore, Clearance, Key
+
+store = SQLiteStore(sys.argv[1])
+print("open", flush=True)
+for number in range(int(sys.argv[3])):
+    key = Key("shop.example", "shop.example", "datadome", "", sys.argv[2], str(number % 50))
+    for step in (store.load("shop.example"), store.save(key, Clearance(str(number), "h", {"c": "v" * 500}, None, 1e10 + number))):
+        try:
+            step.send(None)
+        except StopIteration:
+            pass
+print("done", flush=True)
+"""
+
+
+def test_several_processes_write_at_once_and_one_is_killed(tmp_path: Path) -> None:
+    path = str(tmp_path / "c")
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+
+    def writer(name: str, count: int) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-c", WRITER, path, name, str(count)], stdout=subprocess.PIPE, text=True, env=environment
+        )
+
+    with writer("killed", 10**9) as killed, writer("a", 300) as a, writer("b", 300) as b:
+        assert killed.stdout is not None
+        assert killed.stdout.readline() == "open\n"
+        for process in (a, b):
+            assert process.stdout is not None
+            assert process.stdout.read() == "open\ndone\n"
+            assert process.wait() == 0
+        killed.kill()
+    store = SQLiteStore(path)
+    found = held(store)
+    assert {name: len([key for key in found if key.user_agent == name]) for name in ("a", "b")} == {"a": 50, "b": 50}
+    assert {one.id for key, one in found.items() if key.user_agent == "a"} == {str(n) for n in range(250, 300)}
+    store.close()
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    connection.close()
+
+
+def test_a_memory_store_is_empty_at_first() -> None:
+    assert MemoryStore().is_empty

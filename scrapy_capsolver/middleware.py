@@ -223,7 +223,9 @@ class CapSolverMiddleware:
             trail.go_back, trail.went_back, trail.carrier = False, True, ""
             return self._resend(back_to_origin(request, trail.origin), trail)
         if response.status in self._retried_statuses:
-            return response  # RetryMiddleware may send it again, and then the trail is needed
+            # RetryMiddleware may send it again, and then the trail is needed; or give up.
+            self._crawler.signals.connect(self._received, signal=signals.response_received)
+            return response
         self._end(request, trail)
         solution = self._solutions.pop(trail.ticket, cleared)
         if cleared and not trail.cleared:
@@ -234,6 +236,11 @@ class CapSolverMiddleware:
         if solution is not None:
             request.meta[SOLUTION_KEY] = solution
         return response
+
+    def _received(self, request: Request) -> None:
+        """The response goes to its callback, so the request is not sent again."""
+        if KEY in request.meta:
+            self._end(request, Trail.of(request))
 
     def _hand_over(self, request: Request, response: Response, trail: Trail) -> Response:
         """The page with the captcha to the callback, with the answer: what becomes of it is the spider's own business."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from difflib import SequenceMatcher
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scrapy_capsolver.errors import CaptchaConfigurationError
 from scrapy_capsolver.families.registry import check_type, family_of
 from scrapy_capsolver.families.text import clean
+
+if TYPE_CHECKING:
+    from scrapy_capsolver.families.base import TaskType
 
 COMMON: Mapping[str, tuple[type, ...]] = {
     "type": (str,),
@@ -28,9 +31,6 @@ Sources: docs.capsolver.com/guide/api-how-to-use-proxy , docs.capsolver.com/guid
 docs.capsolver.com/guide/getting-started (one string).
 """
 
-SPLIT_PROXY = ("proxyType", "proxyAddress", "proxyPort")
-"""What stands for ``proxy`` when it is given in parts."""
-
 _SECRET = frozenset({"proxy", "proxyLogin", "proxyPassword", "proxyAddress", "cookies"})
 _WORDS = {
     str: "text",
@@ -41,17 +41,24 @@ _WORDS = {
     list: "a list",
 }
 _SIMILAR = 0.8
+_MAX_NAME = 64
 
 
-def check_fields(type_name: str, fields: Mapping[str, Any], *, complete: bool) -> None:
+def check_fields(type_name: str, fields: Mapping[str, Any], *, complete: bool, raw: bool = False) -> None:
     """Raise :class:`CaptchaConfigurationError` where ``fields`` cannot be those of a task of this type.
 
-    ``complete``: nothing will be added from a page, so all that is required must be there; but for ``websiteURL``,
-    which is the request's own. A field that is unknown passes, as CapSolver adds some, unless it looks like a
-    misspelling of one that is known. Messages name fields, and never hold the value of a proxy or a cookie.
+    ``complete``: nothing will be added from a page, so all that is required must be there; but for ``websiteURL`` and
+    ``proxy``, which are the request's own. A field that is unknown passes, as CapSolver adds some, unless it looks like
+    a misspelling of one that is known. ``raw``: the type may be unknown, and nothing is said of its fields then.
+    Messages name fields, and never hold the value of a proxy or a cookie.
     """
-    spelling = check_type(type_name)
-    task_type = family_of(spelling).types[spelling]
+    spelling = check_type(type_name, raw=raw)
+    task_type = family_of(spelling, raw=raw).types.get(spelling)
+    if task_type is None:
+        for name in fields:
+            if not isinstance(name, str):
+                raise CaptchaConfigurationError(f"{spelling}: names of fields are text, not {type(name).__name__}")
+        return
     kinds: dict[str, tuple[type, ...]] = dict(COMMON)
     for name in task_type.required.union(task_type.optional, task_type.own, *task_type.one_of):
         if name not in COMMON:
@@ -63,8 +70,11 @@ def check_fields(type_name: str, fields: Mapping[str, Any], *, complete: bool) -
                 raise CaptchaConfigurationError(f"{name}: {_shown(name, value)} was given; {spelling} takes {allowed}")
         else:
             _check_spelling(spelling, name, kinds)
+    for name in sorted(task_type.given):
+        if not fields.get(name):
+            raise CaptchaConfigurationError(f"{name}: {spelling} needs it in the flag, as no page shows it")
     if complete:
-        _check_complete(spelling, fields)
+        _check_complete(spelling, task_type, fields)
     elif task_type.shown_by and not any(fields.get(name) for name in task_type.shown_by):
         raise CaptchaConfigurationError(
             f"{' or '.join(sorted(task_type.shown_by))}: {spelling} needs one of them, as no page says by itself that it "
@@ -72,15 +82,11 @@ def check_fields(type_name: str, fields: Mapping[str, Any], *, complete: bool) -
         )
 
 
-def _check_complete(spelling: str, fields: Mapping[str, Any]) -> None:
-    task_type = family_of(spelling).types[spelling]
-    for name in sorted(task_type.required - {"websiteURL"}):
-        if name == "proxy" and all(fields.get(part) for part in SPLIT_PROXY):
-            continue
+def _check_complete(spelling: str, task_type: TaskType, fields: Mapping[str, Any]) -> None:
+    for name in sorted(task_type.required - {"websiteURL", "proxy"}):
         if not fields.get(name):
-            extra = f", or {', '.join(SPLIT_PROXY)}" if name == "proxy" else ""
             raise CaptchaConfigurationError(
-                f"{name}: {spelling} needs it{extra}, as it is solved before there is a page to read it from"
+                f"{name}: {spelling} needs it, as it is solved before there is a page to read it from"
             )
     for group in task_type.one_of:
         if not any(fields.get(name) for name in group):
@@ -90,12 +96,12 @@ def _check_complete(spelling: str, fields: Mapping[str, Any]) -> None:
 def _check_spelling(spelling: str, name: object, known: Mapping[str, object]) -> None:
     if not isinstance(name, str):
         raise CaptchaConfigurationError(f"{spelling}: names of fields are text, not {type(name).__name__}")
+    if len(name) > _MAX_NAME:
+        return
     plain = _plain(name)
-    for right in known:
-        if plain == _plain(right) or (
-            len(name) <= 64 and SequenceMatcher(None, plain, _plain(right)).ratio() >= _SIMILAR
-        ):
-            raise CaptchaConfigurationError(f"{clean(name, 64)}: {spelling} has no such field; did you mean {right}?")
+    likeness, right = max((SequenceMatcher(None, plain, _plain(one)).ratio(), one) for one in known)
+    if likeness >= _SIMILAR:
+        raise CaptchaConfigurationError(f"{clean(name, 64)}: {spelling} has no such field; did you mean {right}?")
 
 
 def _plain(name: str) -> str:

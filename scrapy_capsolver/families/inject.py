@@ -1,4 +1,8 @@
-"""Where a solution goes in a request, when its family's own place does not fit: the flag's ``inject``."""
+"""Where a solution goes in a request, when its family's own place does not fit: the flag's ``inject``.
+
+A place is a name, which takes the solution's main value, or an object that says which value of the solution goes under
+which name: ``{"form": {"geetest_validate": "validate", "geetest_challenge": "challenge"}}``.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +14,24 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_plus, unquote_to_bytes, urlsplit
 
 from scrapy_capsolver.errors import CaptchaConfigurationError, UnsolvableCaptchaError, UnsupportedCaptchaError
+from scrapy_capsolver.families.cookies import cookie_value, with_cookies
 from scrapy_capsolver.families.multipart import boundary_of, set_part
+from scrapy_capsolver.families.text import clean
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from scrapy import Request
     from scrapy.http.headers import Headers
 
 URLENCODED = "application/x-www-form-urlencoded"
+MAIN = ""
+"""Stands for the key of the value that a place takes which is just a name."""
 
 _MAX_NAME = 256
+_MAX_NAMES = 32
 _MAX_PATH = 32
-# RFC 9110, section 5.6.2
+# RFC 9110, section 5.6.2; RFC 6265, section 4.1.1, says the same of a cookie's name.
 _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 # RFC 9110, section 5.5, without the obsolete bytes above 0x7F; no space at either end.
 _HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
@@ -47,16 +58,29 @@ _RESERVED_HEADERS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Inject:
-    """The places of a solution, one or several. Each names what holds it.
+    """The places of a solution, one or several. Each is a name, or ``{name: key of the solution}``.
 
     ``form``: a form field (of a GET request: in the query string, as a browser sends such a form). ``json``: a path
-    into a JSON body, ``"captcha.tokens.0"``. ``header``: a header. ``query``: a query parameter.
+    into a JSON body, ``"captcha.tokens.0"``. ``header``: a header. ``query``: a query parameter. ``cookie``: a cookie.
     """
 
-    form: str | None = None
-    json: str | None = None
-    header: str | None = None
-    query: str | None = None
+    form: str | Mapping[str, str] | None = None
+    json: str | Mapping[str, str] | None = None
+    header: str | Mapping[str, str] | None = None
+    query: str | Mapping[str, str] | None = None
+    cookie: str | Mapping[str, str] | None = None
+
+    def names(self, kind: str) -> Mapping[str, str]:
+        """The names of one kind of place, each with the key of the value that goes there (:data:`MAIN` or another)."""
+        place: str | Mapping[str, str] | None = getattr(self, kind)
+        if place is None:
+            return {}
+        return {place: MAIN} if isinstance(place, str) else place
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Which values of the solution are wanted."""
+        return tuple(dict.fromkeys(key for kind in _KINDS for key in self.names(kind).values()))
 
 
 _KINDS = tuple(field.name for field in fields(Inject))
@@ -72,56 +96,99 @@ def parse_inject(value: object) -> Inject:
         raise CaptchaConfigurationError(f"inject: {_shown(value)} was given; {_ALLOWED}")
     if not value:
         raise CaptchaConfigurationError(f"inject: an empty object was given; {_ALLOWED}")
-    for kind, name in value.items():
+    places: dict[str, str | dict[str, str]] = {}
+    for kind, place in value.items():
         if kind not in _KINDS:
             near = get_close_matches(str(kind).lower(), _KINDS, n=1)
             hint = f' (did you mean "{near[0]}"?)' if near else ""
             raise CaptchaConfigurationError(f"inject: {_shown(kind)} is no place{hint}; {_ALLOWED}")
-        _check_name(kind, name)
-    return Inject(**value)
+        places[kind] = _read_place(kind, place)
+    return Inject(**places)
 
 
-def place(request: Request, inject: Inject, value: str) -> Request:
-    """A copy of ``request`` with ``value`` in it. Everything that was there stays, but for a field of that name.
+def place(request: Request, inject: Inject, values: Mapping[str, str]) -> Request:
+    """A copy of ``request`` with ``values`` in it. Everything that was there stays, but for what has those names.
 
-    Raises :class:`UnsupportedCaptchaError` where the request has no such place, and :class:`UnsolvableCaptchaError`
-    where this value cannot travel there.
+    ``values`` are the solution's by their keys, the main one under :data:`MAIN`. Raises
+    :class:`UnsupportedCaptchaError` where the request has no such place, and :class:`UnsolvableCaptchaError` where the
+    solution lacks a value, or has one that cannot travel there.
     """
     url, headers, body = request.url, request.headers.copy(), request.body
-    if inject.json is not None:
-        body = _set_json(body, inject.json, value)
+    for path, key in inject.names("json").items():
+        body = _set_json(body, path, _value(values, key))
         headers.setdefault(b"Content-Type", b"application/json")
-    if inject.form is not None:
+    for name, key in inject.names("form").items():
         if request.method in {"GET", "HEAD"}:
-            url = _set_query(url, inject.form, value)
+            url = _set_query(url, name, _value(values, key))
         else:
-            body = _set_form(headers, body, inject.form, value)
-    if inject.query is not None:
-        url = _set_query(url, inject.query, value)
-    if inject.header is not None:
+            body = _set_form(headers, body, name, _value(values, key))
+    for name, key in inject.names("query").items():
+        url = _set_query(url, name, _value(values, key))
+    for name, key in inject.names("header").items():
+        value = _value(values, key)
         if not _HEADER_VALUE.fullmatch(value):
-            raise UnsolvableCaptchaError(f"The solution cannot travel in the header {inject.header}")
-        headers[inject.header] = value
+            raise UnsolvableCaptchaError(f"The solution cannot travel in the header {name}")
+        headers[name] = value
+    cookies = {name: _value(values, key) for name, key in inject.names("cookie").items()}
+    for name, value in cookies.items():
+        if cookie_value(value) is None:
+            raise UnsolvableCaptchaError(f"The solution cannot travel in the cookie {name}")
     if body != request.body:
         headers.pop(b"Content-Length", None)  # of the old body
-    return request.replace(url=url, headers=headers, body=body)
+    placed = request.replace(url=url, headers=headers, body=body)
+    return with_cookies(placed, cookies) if cookies else placed
 
 
-def _check_name(kind: str, name: object) -> None:
+def _value(values: Mapping[str, str], key: str) -> str:
+    try:
+        return values[key]
+    except KeyError:
+        what = f'"{clean(key, 60)}"' if key else "main value"
+        raise UnsolvableCaptchaError(f"CapSolver's solution has no {what}; {named(values)}") from None
+
+
+def named(keys: Mapping[str, object]) -> str:
+    """The keys of a solution for a message: never its values."""
+    listed = ", ".join(f'"{clean(key, 40)}"' for key in list(keys)[:20] if key)
+    return f"it has {listed}" if listed else "it is empty"
+
+
+def _read_place(kind: str, place: object) -> str | dict[str, str]:
+    if not isinstance(place, dict):
+        return _check_name(kind, place)
+    given = f'inject: "{kind}" is an object'
+    if not 0 < len(place) <= _MAX_NAMES:
+        raise CaptchaConfigurationError(f"{given} of {len(place)}; allowed is one of 1 to {_MAX_NAMES} names")
+    read = {}
+    for name, key in place.items():
+        if not isinstance(key, str) or not key or len(key) > _MAX_NAME or not key.isprintable():
+            raise CaptchaConfigurationError(
+                f"{given} with {_shown(key)} for {_shown(name)}; allowed is the key of a value in CapSolver's solution: "
+                f'{{"{kind}": {{"name in the request": "key"}}}}'
+            )
+        read[_check_name(kind, name)] = key
+    return read
+
+
+def _check_name(kind: str, name: object) -> str:
     given = f'inject: "{kind}" is {_shown(name)}; allowed is'
     if not isinstance(name, str) or not name or len(name) > _MAX_NAME or not name.isprintable():
-        raise CaptchaConfigurationError(f"{given} a printable name of 1 to {_MAX_NAME} characters")
-    if kind == "header":
-        if not _HEADER_NAME.fullmatch(name):
-            raise CaptchaConfigurationError(f"{given} the name of a header: letters, digits and hyphens")
-        if name.lower() in _RESERVED_HEADERS:
-            raise CaptchaConfigurationError(f"{given} a header that is not set by Scrapy itself")
+        raise CaptchaConfigurationError(
+            f"{given} a printable name of 1 to {_MAX_NAME} characters, or an object of such names, each with the key of "
+            "a value in CapSolver's solution"
+        )
+    if kind in {"header", "cookie"} and not _HEADER_NAME.fullmatch(name):
+        raise CaptchaConfigurationError(f"{given} the name of a {kind}: letters, digits and hyphens")
+    if kind == "header" and name.lower() in _RESERVED_HEADERS:
+        other = '; for a cookie there is "cookie"' if name.lower() == "cookie" else ""
+        raise CaptchaConfigurationError(f"{given} a header that is not set by Scrapy itself{other}")
     if kind == "json":
         steps = name.split(".")
         if not all(steps) or len(steps) > _MAX_PATH:
             raise CaptchaConfigurationError(
                 f'{given} a path of 1 to {_MAX_PATH} names or list indexes joined by dots: "data.captcha.0"'
             )
+    return name
 
 
 def _shown(value: object) -> str:

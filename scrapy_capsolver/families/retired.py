@@ -1,7 +1,8 @@
 """Task types that CapSolver no longer offers, and what became of them.
 
-Source: docs.capsolver.com/en/guide/support/ (the 2026 menu, which has none of these), and CapSolver's older client
-libraries, which do. A retired type costs a round trip and an error, which counts against the account: refuse it here.
+Sources: docs.capsolver.com/en/guide/support/ (the 2026 menu, which has none of these), CapSolver's older client
+libraries, which do, and public clients up to 2026-03. A retired type costs a round trip and an error, which counts
+against the account: refuse it here.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ RETIRED: dict[str, str] = {
     **dict.fromkeys(
         ("AntiAkamaiBMPTask", "AntiAkamaiWebTask"), "CapSolver took Akamai off its list; nothing replaces it"
     ),
-    "FriendlyCaptchaTaskProxyless": "CapSolver never put Friendly Captcha on its list; nothing replaces it",
-    "YandexCaptchaTaskProxyLess": "CapSolver never put Yandex SmartCaptcha on its list; nothing replaces it",
+    "FriendlyCaptchaTaskProxyless": "CapSolver no longer lists Friendly Captcha, as of 2026; nothing replaces it",
+    "YandexCaptchaTaskProxyLess": "CapSolver no longer lists Yandex SmartCaptcha, as of 2026; nothing replaces it",
 }
 """Type -> what happened, and what to use instead."""

@@ -99,8 +99,6 @@ def test_widgets_on_pages_that_are_there(response, name):
         "none_forbidden",
         "none_commented",
         "none_lookalike_hosts",
-        "none_hcaptcha",
-        "none_just_a_moment",
         "none_inert",
         "none_ethereum",
     ],

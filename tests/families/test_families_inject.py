@@ -14,7 +14,9 @@ from scrapy import FormRequest, Request
 from scrapy.http import JsonRequest
 
 from scrapy_capsolver.errors import CaptchaConfigurationError, UnsolvableCaptchaError, UnsupportedCaptchaError
-from scrapy_capsolver.families import Inject, parse_inject, place
+from scrapy_capsolver.families import Inject, parse_inject
+from scrapy_capsolver.families import place as place_values
+from scrapy_capsolver.families.inject import MAIN
 from scrapy_capsolver.families.multipart import boundary_of, encode, set_part
 
 URL = "https://shop.example/p"
@@ -25,11 +27,15 @@ def callback(response):
     pass
 
 
+def place(request, inject, value):
+    return place_values(request, inject, {MAIN: value, "other": "not this one"})
+
+
 # parse_inject
 
 
 def test_all_places_at_once():
-    given = {"form": "answer", "json": "a.b.0.c", "header": "X-Captcha", "query": "token"}
+    given = {"form": "answer", "json": "a.b.0.c", "header": "X-Captcha", "query": "token", "cookie": "seen"}
     assert parse_inject(given) == Inject(**given)
 
 
@@ -42,7 +48,21 @@ def test_all_places_at_once():
         ({}, ["empty"]),
         ({"froms": "a"}, ["'froms'", 'did you mean "form"?']),
         ({"Header": "a"}, ['did you mean "header"?']),
-        ({"cookie": "a"}, ["'cookie'", '"query"']),
+        ({"cookies": "a"}, ["'cookies'", '"query"', 'did you mean "cookie"?']),
+        ({"cookie": "a b"}, ["a b", "name of a cookie"]),
+        ({"cookie": "a=b"}, ["name of a cookie"]),
+        ({"form": {}}, ['"form" is an object of 0', "1 to 32"]),
+        ({"form": {str(n): "a" for n in range(33)}}, ["object of 33"]),
+        ({"form": {"a": ""}}, ["'' for 'a'", "key of a value", '{"form": {"name in the request": "key"}}']),
+        ({"form": {"a": 1}}, ["1 for 'a'"]),
+        ({"form": {"a": None}}, ["None for 'a'"]),
+        ({"form": {"a": {"b": "c"}}}, ["dict for 'a'"]),
+        ({"form": {"a": "k\n"}}, ["key of a value"]),
+        ({"form": {"a": "k" * 257}}, ["key of a value"]),
+        ({"form": {"": "k"}}, ["''", "printable name"]),
+        ({"form": {1: "k"}}, ["1", "printable name"]),
+        ({"header": {"Host": "k"}}, ["Host"]),
+        ({"json": {"a..b": "k"}}, ["dots"]),
         ({1: "a"}, ["1"]),
         ({"form": ""}, ["form", "''"]),
         ({"form": None}, ["None"]),
@@ -53,7 +73,7 @@ def test_all_places_at_once():
         ({"header": "X:Y"}, ["name of a header"]),
         ({"header": "Host"}, ["Host"]),
         ({"header": "content-length"}, ["content-length"]),
-        ({"header": "Cookie"}, ["Cookie"]),
+        ({"header": "Cookie"}, ["Cookie", 'there is "cookie"']),
         ({"json": "a..b"}, ["a..b", "dots"]),
         ({"json": "."}, ["dots"]),
         ({"json": ".".join("a" * 33)}, ["32"]),
@@ -71,7 +91,7 @@ JSON = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
     lambda inner: (
         st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(["form", "json", "header", "query"]) | st.text(), inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["form", "json", "header", "query", "cookie"]) | st.text(), inner, max_size=3)
     ),
     max_leaves=8,
 )
@@ -82,10 +102,93 @@ JSON = st.recursive(
 def test_any_json_is_an_inject_or_a_clear_error(value):
     try:
         message = ""
-        assert isinstance(parse_inject(value), Inject)
+        inject = parse_inject(value)
+        assert {name: dict(inject.names(name)) for name in value} == {
+            name: {given: MAIN} if isinstance(given, str) else given for name, given in value.items()
+        }
+        assert set(inject.keys) == {key for name in value for key in inject.names(name).values()}
     except CaptchaConfigurationError as error:
         message = error.message
     assert not message or (message.startswith("inject: ") and len(message) < 400)
+
+
+NAME = st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1, max_size=8).filter(
+    lambda name: name.lower() not in {"te", "host", "cookie", "expect", "trailer", "upgrade"}
+)
+OBJECTS = st.dictionaries(
+    st.sampled_from(["form", "json", "header", "query", "cookie"]),
+    NAME | st.dictionaries(NAME, NAME, min_size=1, max_size=4),
+    min_size=1,
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(OBJECTS)
+def test_names_and_objects_are_read_as_they_are_given(value):
+    given_before = json.dumps(value)
+    inject = parse_inject(value)
+    assert inject == Inject(**value)
+    assert json.dumps(value) == given_before
+    value.clear()
+    assert inject.keys  # it has its own copy
+
+
+# place: several values
+
+
+def test_each_name_takes_its_value():
+    inject = Inject(form={"a": "lot", "b": "pass"}, header="X-Main", query={"q": "lot"}, cookie={"c": "pass"})
+    placed = place_values(
+        Request(URL, method="POST", headers=URLENCODED, body=b"a=&x=1"), inject, {MAIN: "m", "lot": "1", "pass": "2"}
+    )
+    assert placed.body == b"a=1&x=1&b=2"
+    assert placed.url == f"{URL}?q=1"
+    assert placed.headers[b"X-Main"] == b"m"
+    assert placed.cookies == [{"name": "c", "value": "2", "path": "/"}]
+    placed = place_values(
+        Request(URL, method="POST", body=b'{"c": {"x": 1}}'), Inject(json={"c.a": "a", "b": "b"}), {"a": "1", "b": "2"}
+    )
+    assert json.loads(placed.body) == {"c": {"x": 1, "a": "1"}, "b": "2"}
+
+
+@pytest.mark.parametrize("kind", ["form", "json", "header", "query", "cookie"])
+def test_a_value_that_the_solution_lacks(kind):
+    for value, words in [
+        ({"n": "lots"}, 'no "lots"; it has "lot", "type"$'),
+        ("n", 'no main value; it has "lot", "type"$'),
+    ]:
+        with pytest.raises(UnsolvableCaptchaError, match=words) as caught:
+            place_values(Request(URL, method="POST"), Inject(**{kind: value}), {"lot": "secret", "type": "secret"})
+        assert "secret" not in str(caught.value)
+    with pytest.raises(UnsolvableCaptchaError, match="it is empty"):
+        place_values(Request(URL), Inject(query={"n": "k"}), {})
+
+
+def test_keys_in_messages_are_cleaned_and_counted():
+    with pytest.raises(UnsolvableCaptchaError) as caught:
+        place_values(Request(URL), Inject(query={"n": "k"}), {f"{n}\r\n{'x' * 500}": "v" for n in range(100)})
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 1200
+
+
+# place: cookies
+
+
+def test_cookie():
+    request = Request(URL, cookies={"a": "1", "seen": "old"})
+    placed = place(request, Inject(cookie="seen"), "v.1")
+    assert placed.cookies == [{"name": "a", "value": "1"}, {"name": "seen", "value": "v.1", "path": "/"}]
+    assert request.cookies == {"a": "1", "seen": "old"}
+    assert (placed.url, placed.body) == (URL, b"")
+    own = Request(URL, headers={"Cookie": "a=1"}, meta={"dont_merge_cookies": True})
+    assert place(own, Inject(cookie="seen"), "v").headers[b"Cookie"] == b"a=1; seen=v"
+
+
+@pytest.mark.parametrize("value", ["a b", "a;b=1", "a\r\nX: 1", 'a"', "é", "", "a,b", "x" * 4097])
+def test_a_value_that_no_cookie_can_hold(value):
+    with pytest.raises(UnsolvableCaptchaError, match="cannot travel in the cookie seen") as caught:
+        place(Request(URL), Inject(cookie="seen"), value)
+    assert len(value) < 3 or value not in str(caught.value)
 
 
 # place: what stays

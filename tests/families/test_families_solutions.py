@@ -338,9 +338,10 @@ def test_an_image_is_fetched_and_sent(response):
 
 
 def test_the_selector_never_goes_to_capsolver():
-    challenge = replace(image("<img src=a.png>"), params={"selector": "img", "module": "number"})
+    challenge = image("<img src=a.png>")
+    challenge = replace(challenge, params={**challenge.params, "selector": "img", "module": "module_001"})
     task = family("image_to_text").task(challenge, (b"x",), "")
-    assert task == {"type": "ImageToTextTask", "websiteURL": URL, "module": "number", "body": "eA=="}
+    assert task == {"type": "ImageToTextTask", "websiteURL": URL, "module": "module_001", "body": "eA=="}
 
 
 @pytest.mark.parametrize(
@@ -412,10 +413,14 @@ def test_selectors_that_are_none(response, selector):
         detect(response("image_gate"), fields={"selector": selector})
 
 
-def test_an_answer_needs_a_place():
+def test_an_answer_without_a_place_is_the_spiders():
     challenge = image("<form><img src=a.png><input name=answer></form>")
-    with pytest.raises(CaptchaConfigurationError, match=r"^inject:"):
-        family("image_to_text").rehearse(Request(URL), challenge, None)
+    family("image_to_text").rehearse(Request(URL), challenge, None)
+    assert family("image_to_text").hands_over(challenge, None)
+    assert not family("image_to_text").hands_over(challenge, Inject(form="answer"))
+    assert not FAMILY.hands_over(challenge_of(WIDGET), None)
+    sent = answered(challenge, solution={"text": "ab"}, inject=Inject(form="answer"))
+    assert sent.url == f"{URL.partition('?')[0]}?answer=ab"
 
 
 def test_the_field_of_the_answer_is_no_other_question():

@@ -1,0 +1,114 @@
+"""BotDeflector, which hands pages a signed token (a JWT) that the visitor's work must go with.
+
+Source: docs.capsolver.com/en/guide/captcha/botdeflector/ . It names the three fields, and calls the token
+botReflectorJwtToken or, in other languages, botDeflectorJwtToken. What a solution looks like it does not show:
+``token`` is assumed here; and where a site wants it is not documented, so that the flag must say.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from lxml.etree import XPath
+
+from scrapy_capsolver.errors import CaptchaConfigurationError
+from scrapy_capsolver.families.base import Challenge, TaskType
+from scrapy_capsolver.families.forms import form_of, submission
+from scrapy_capsolver.families.gate import verdict
+from scrapy_capsolver.families.page import describe, elements
+from scrapy_capsolver.families.text import clean
+from scrapy_capsolver.families.token import TokenFamily
+from scrapy_capsolver.sites import origin_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from lxml.html import HtmlElement
+
+    from scrapy_capsolver.families.inject import Inject
+    from scrapy_capsolver.families.page import Page
+
+# RFC 7519: three parts in base64url; the first is a JSON object, whose {" always comes out as eyJ.
+_JWT = r"eyJ[\w-]{5,2048}\.[\w-]{2,8192}\.[\w-]{5,2048}"
+_TOKEN = re.compile(_JWT, re.ASCII)
+_GIVEN = re.compile(rf"""bot[DR]eflectorJwtToken["']?\]?\s{{0,8}}[=:]\s{{0,8}}(["'`])({_JWT})\1""", re.ASCII)
+_ATTRIBUTE = re.compile(r"bot-?[dr]eflector-?jwt")
+_WITH_TOKEN = XPath('(//*[@*[contains(name(), "eflector")]])[position() <= 20]')
+_MAX_TOKEN = 16 * 1024
+_ENDPOINT = re.compile(r"//([A-Za-z0-9.-]{1,253})(?::\d{1,5})?/(?:[\w.~-]{1,64}/){0,6}(?:pow|icon)/get(?![\w-])")
+
+
+class BotDeflector(TokenFamily):
+    name = "botdeflector"
+    field = ""  # not documented
+    solution_key = "token"  # assumed
+    types: Mapping[str, TaskType] = {
+        "AntiBotdeflectorTaskProxyLess": TaskType(frozenset({"websiteURL", "domain", "flowToken"}))
+    }
+
+    def detect(self, page: Page, fields: Mapping[str, Any]) -> Challenge | None:
+        """Looks for the token in the page's scripts and attributes."""
+        if not page.mentions(b"eflectorjwt", b"eflector-jwt"):
+            return None
+        found = _by_script(page) or _by_attribute(page)
+        if found is None:
+            return None
+        token, reason, element = found
+        form = form_of(page, element)
+        blocked, why = verdict(page, form, anchored=True)
+        return Challenge(
+            family=self.name,
+            type="AntiBotdeflectorTaskProxyLess",
+            url=page.url,
+            params={"domain": _domain(page), "flowToken": token},
+            reasons=(reason, why),
+            blocked=blocked,
+            form=submission(page, form) if form is not None else None,
+            perishable=True,
+        )
+
+    def task(self, challenge: Challenge, fetched: Sequence[bytes], after: str) -> dict[str, Any]:
+        """``websiteURL`` is the site's home page here."""
+        task = super().task(challenge, fetched, after)
+        task["websiteURL"] = f"{origin_of(challenge.url)}/"
+        return task
+
+    def places(self, challenge: Challenge, inject: Inject | None) -> Inject:
+        if inject is None:
+            raise CaptchaConfigurationError(
+                "inject: none was given, and it is not documented where a site wants BotDeflector's solution; give the "
+                'place, {"header": "name"} or {"form": "field name"}'
+            )
+        return inject
+
+
+def _by_script(page: Page) -> tuple[str, str, HtmlElement | None] | None:
+    for script in page.scripts:
+        given = _GIVEN.search(script.code)
+        if given:
+            return given[2], f"a script gives {given[0][:20]}", None
+    return None
+
+
+def _by_attribute(page: Page) -> tuple[str, str, HtmlElement | None] | None:
+    for element in elements(_WITH_TOKEN, page.root):
+        for name, value in element.attrib.items():
+            if _ATTRIBUTE.search(str(name)) and len(value) <= _MAX_TOKEN and page.is_live(element):
+                token = str(value).strip()
+                if _TOKEN.fullmatch(token):
+                    return token, f"element {clean(describe(element))} has {clean(str(name), 40)}", element
+    return None
+
+
+def _domain(page: Page) -> str:
+    """The host that serves the puzzles: where ``pow/get`` and ``icon/get`` are; else the page's own."""
+    for script in page.scripts:
+        endpoint = _ENDPOINT.search(script.code)
+        if endpoint:
+            return endpoint[1].lower()
+    for item in page.resources:
+        if re.search(r"/(?:pow|icon)/get(?![\w-])", item.path):
+            return item.host
+    return urlsplit(page.url).hostname or ""

@@ -1,0 +1,129 @@
+"""Images for recognition tasks: those that a flag brings, and those of a page that it selects."""
+
+from __future__ import annotations
+
+import binascii
+import re
+from base64 import b64decode, b64encode
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes, urlsplit
+
+from scrapy_capsolver.errors import CaptchaConfigurationError, UnsupportedCaptchaError
+from scrapy_capsolver.families.text import clean
+from scrapy_capsolver.sites import may_send
+
+if TYPE_CHECKING:
+    from lxml.html import HtmlElement
+
+    from scrapy_capsolver.families.page import Page
+
+MAX_BYTES = 2 * 1024 * 1024
+"""Size of an image. CapSolver names no limit; captchas have a few KB."""
+
+MAX_IMAGES = 9
+"""In one task. Sources: docs.capsolver.com/guide/recognition/ImageToTextTask , .../AwsWafClassification"""
+
+_MAX_URL = 8192
+_PSEUDO = re.compile(r"::(?:attr\([^()]*\)|text)\s*$")
+
+
+def given(value: object, name: str) -> str:
+    """An image that the flag's author gave in ``name``, as CapSolver wants it: bare base64, on one line.
+
+    A ``data:`` prefix and line breaks are taken off, since that is how images get pasted. Raises
+    :class:`CaptchaConfigurationError` for what is no image's base64, without showing it.
+    """
+    if not isinstance(value, str):
+        raise CaptchaConfigurationError(f"{name}: an image is text, in base64; not {type(value).__name__}")
+    if len(value) > 2 * MAX_BYTES:
+        raise CaptchaConfigurationError(f"{name}: {len(value)} characters are no captcha's image")
+    if value[:5].lower() == "data:":
+        head, _, value = value.partition(",")
+        if not head.rstrip().lower().endswith(";base64"):
+            raise CaptchaConfigurationError(f"{name}: a data: address is taken in base64 alone")
+    text = "".join(value.split())
+    text += "=" * (-len(text) % 4)
+    try:
+        content = b64decode(text, validate=True)
+    except ValueError:  # characters outside base64, or outside ASCII; a length that none has
+        content = b""
+    if not content:
+        raise CaptchaConfigurationError(f"{name}: an image in base64 is wanted; what was given cannot be decoded")
+    if len(content) > MAX_BYTES:
+        raise CaptchaConfigurationError(
+            f"{name}: an image of {len(content)} bytes; more than {MAX_BYTES} is no captcha"
+        )
+    return text
+
+
+def given_list(value: object, name: str) -> list[str]:
+    """As :func:`given`, for a field that holds several."""
+    if not isinstance(value, list) or not 0 < len(value) <= MAX_IMAGES:
+        raise CaptchaConfigurationError(f"{name}: a list of 1 to {MAX_IMAGES} images is wanted")
+    return [given(image, name) for image in value]
+
+
+def selected(page: Page, css: Any, key: str) -> list[tuple[HtmlElement, str]]:
+    """What the flag's ``css``, given in ``key``, selects on the page: each element, and where its image is.
+
+    That is its ``src``, or what a selector with ``::attr()`` takes from it. Raises
+    :class:`CaptchaConfigurationError` for a selector that is none.
+    """
+    if not isinstance(css, str) or not css.strip():
+        raise CaptchaConfigurationError(f'{key}: allowed is a CSS selector of the image, "img#captcha"')
+    if not page.body:
+        return []
+    try:
+        found = page.select(css)
+        owners = page.select(_PSEUDO.sub("", css)) if found and isinstance(found[0].root, str) else found
+    except CaptchaConfigurationError as error:
+        raise CaptchaConfigurationError(f"{key}: {error.message.partition(': ')[2]}") from error
+    images = []
+    for selector in found:
+        element, source = selector.root, None
+        if isinstance(element, str):
+            source = element
+            element = owners[0].root if owners else page.root
+        images.append((element, (element.get("src") or "") if source is None else source))
+    return images
+
+
+def locate(page: Page, source: str) -> tuple[str, str]:
+    """(address to fetch, base64): the one that is not empty has the image that ``source`` names.
+
+    Raises :class:`UnsupportedCaptchaError` where there is none, or where it is on another site: a page cannot make
+    the crawler contact a host of its choice.
+    """
+    source = source.strip()
+    if source[:5].lower() == "data:":
+        return "", encoded(_decoded(source))
+    url = page.absolute(source) if source else ""
+    if not url or len(url) > _MAX_URL or urlsplit(url).scheme not in {"http", "https"}:
+        raise UnsupportedCaptchaError(f"The selected element has no image in its src: {clean(source, 60)!r}")
+    if not may_send(page.url, url):
+        host = clean(urlsplit(url).hostname or url)
+        raise UnsupportedCaptchaError(f"The captcha's image is on another site ({host}), which is not contacted")
+    return url, ""
+
+
+def encoded(image: bytes | None) -> str:
+    """Base64 without line breaks, as CapSolver wants it."""
+    if not image:
+        raise UnsupportedCaptchaError("The captcha's image is empty")
+    if len(image) > MAX_BYTES:
+        raise UnsupportedCaptchaError(
+            f"The captcha's image has {len(image)} bytes; more than {MAX_BYTES} is no captcha"
+        )
+    return b64encode(image).decode()
+
+
+def _decoded(data: str) -> bytes:
+    """What a ``data:`` address holds; nothing where it cannot be read."""
+    head, _, content = data.partition(",")
+    raw = unquote_to_bytes(content)
+    if not head.rstrip().lower().endswith(";base64"):
+        return raw
+    try:
+        return b64decode(b"".join(raw.split()) + b"==")
+    except binascii.Error:
+        return b""

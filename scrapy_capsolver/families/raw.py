@@ -1,0 +1,52 @@
+"""Task types that this version does not know: passed to CapSolver as the flag has them, where it says ``inject``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from scrapy_capsolver.errors import CaptchaConfigurationError, UnsolvableCaptchaError
+from scrapy_capsolver.families.inject import named
+from scrapy_capsolver.families.token import TokenFamily, as_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from scrapy_capsolver.families.base import Challenge, TaskType
+    from scrapy_capsolver.families.inject import Inject
+    from scrapy_capsolver.families.page import Page
+
+# What the known types have their main value in, the more telling first.
+_MAIN_KEYS = ("token", "gRecaptchaResponse", "text", "cookie", "validate", "answer", "response")
+# What they have beside it.
+_OTHER_KEYS = frozenset({"userAgent", "secChUa", "type", "createTime", "expireTime"})
+
+
+class Raw(TokenFamily):
+    name = "raw"
+    field = ""
+    types: Mapping[str, TaskType] = {}
+
+    def detect(self, page: Page, fields: Mapping[str, Any]) -> Challenge | None:
+        """Never: nothing is known of what it looks like."""
+        return None
+
+    def value(self, solution: Mapping[str, Any]) -> str:
+        """The value under a key that other types have it in, else the only text there is."""
+        values = self.values(solution)
+        for key in _MAIN_KEYS:
+            if key in values:
+                return values[key]
+        texts = [key for key, value in solution.items() if key not in _OTHER_KEYS and isinstance(value, str)]
+        if len(texts) == 1 and as_text(solution[texts[0]]) is not None:
+            return values[texts[0]]
+        raise UnsolvableCaptchaError(
+            f"CapSolver's solution has no single text that must be the one; {named(solution)}. Say which in the flag: "
+            'inject {"form": {"name of the field": "key of the solution"}}'
+        )
+
+    def places(self, challenge: Challenge, inject: Inject | None) -> Inject:
+        if inject is None:
+            raise CaptchaConfigurationError(
+                f'inject: none was given, and nothing is known of {challenge.type}; give the place, {{"form": "field name"}}'
+            )
+        return inject

@@ -137,6 +137,7 @@ def _issued(request: Request, response: Response, names: set[str]) -> dict[str, 
         cookie.name: cookie.value
         for cookie in CookieJar().make_cookies(response, request)
         if cookie.name in names
+        and cookie.value is not None
         and cookie_value(cookie.value)
         and not (cookie.expires is not None and cookie.expires <= time.time())
     }

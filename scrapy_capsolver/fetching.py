@@ -10,7 +10,7 @@ from scrapy.utils.defer import maybe_deferred_to_future
 
 from scrapy_capsolver.errors import UnsupportedCaptchaError
 from scrapy_capsolver.flag import META_KEY
-from scrapy_capsolver.sites import without_secrets
+from scrapy_capsolver.sites import same_site, without_secrets
 from scrapy_capsolver.trail import KEY, REDIRECT_KEYS
 
 if TYPE_CHECKING:
@@ -46,6 +46,10 @@ async def _fetch(crawler: Crawler, url: str, request: Request, *, referer: str |
     )
     for name in ("Content-Type", "Content-Length"):
         fetch.headers.pop(name, None)
+    if not same_site(request.url, url):  # which the author named; what is for this site is none of its business
+        fetch = fetch.replace(cookies={})
+        for name in ("Authorization", "Cookie"):
+            fetch.headers.pop(name, None)
     if referer is not None:
         fetch.headers["Referer"] = referer
     for key in (KEY, *REDIRECT_KEYS, "is_start_request"):

@@ -320,7 +320,7 @@ class CapSolverMiddleware:
             trail.ticket, trail.attempts = ticket, attempts
             return self._resend(base, trail) if flag.when == "before" else None
         try:
-            retried = with_cookies(family.apply(base, challenge, solved.solution, flag.inject), session)
+            retried = family.apply(with_cookies(base, session), challenge, solved.solution, flag.inject)
         except CaptchaError:
             self._solutions.pop(ticket)
             self._count("wasted/unusable")

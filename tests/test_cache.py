@@ -74,10 +74,14 @@ async def test_no_clearance_and_no_token_is_in_the_cache(tmp_path: Path) -> None
         assert len(done.responses) == 2, done.errors
         secrets = [value for response in done.responses for value in texts(response.meta[SOLUTION_KEY])]
         assert len(secrets) >= 2
-        kept = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+        kept = everything(tmp_path)
         assert not [
             secret for secret in secrets if len(secret) > 40 and "Mozilla" not in secret and secret.encode() in kept
         ]
+
+
+def everything(path: Path) -> bytes:
+    return b"".join(file.read_bytes() for file in path.rglob("*") if file.is_file())
 
 
 def texts(value: Any) -> list[str]:

@@ -294,7 +294,9 @@ async def test_a_redirect_to_another_site_takes_no_clearance_along(by: Running) 
     async with simulator() as capsolver:
         port = capsolver.site_url.rpartition(":")[2]
         requests = [
-            Request(f"http://a.example.com:{port}/cloudflare/{n}", meta={"capsolver": True, "proxy": by.url}, priority=-n)
+            Request(
+                f"http://a.example.com:{port}/cloudflare/{n}", meta={"capsolver": True, "proxy": by.url}, priority=-n
+            )
             for n in (1, 2)
         ]
         done = await crawl(capsolver, requests, DOWNLOADER_MIDDLEWARES={Elsewhere: 900}, CONCURRENT_REQUESTS=1)

@@ -65,7 +65,6 @@ def test_expect_alone_is_enough() -> None:
         ({"when": "before"}, "type", "before"),
         ({"websiteKey": KEY}, "websiteKey", "type"),
         ({"expects": "h1"}, "expects", "'expect'"),
-        ({"type": "ReCaptchaV2TaskProxyLess", "inject": {"cookie": "x"}}, "inject", "cookie"),
         ({"type": "ReCaptchaV2TaskProxyLess", "inject": "form"}, "inject", "form"),
         ({"expect": "h1["}, "expect", "h1["),
         ({"expect": 3}, "expect", "3"),

@@ -37,7 +37,7 @@ class TaskType:
     """The fields of one CapSolver task type, in CapSolver's words. ``websiteURL`` is filled in where it is not given.
 
     ``one_of`` lists groups of fields of which one is enough; ``shown_by`` are those of which a flag must hold one,
-    since no page says by itself that it has such a captcha; ``given`` are those that it must hold all of, since no page
+    since no page says by itself that it has such a captcha; ``given`` are those that it must hold all of (or where they are: ``questionSelector``), since no page
     shows them. A required ``proxy`` is the request's own where the flag names none. Fields hold text, but for those in
     ``kinds``. ``own`` are keys of a flag that are this package's and never go to CapSolver.
     """

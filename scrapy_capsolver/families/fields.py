@@ -70,7 +70,7 @@ def check_fields(type_name: str, fields: Mapping[str, Any], *, complete: bool, r
                 raise CaptchaConfigurationError(f"{name}: {_shown(name, value)} was given; {spelling} takes {allowed}")
         else:
             _check_spelling(spelling, name, kinds)
-    for name in sorted(task_type.given):
+    for name in sorted(name for name in task_type.given if f"{name}Selector" not in fields):
         if not fields.get(name):
             raise CaptchaConfigurationError(f"{name}: {spelling} needs it in the flag, as no page shows it")
     if complete:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from scrapy_capsolver.families.page import Page
 
+QUESTION_SELECTOR = "questionSelector"
+_MAX_QUESTION = 500
+
 # In a challenge's params: the image that belongs here must be fetched first.
 _TO_FETCH = ""
 
@@ -59,15 +62,19 @@ class Recognition(TokenFamily):
         where the images that it selects cannot be had.
         """
         css = fields.get("selector")
-        if css is None or not all(fields.get(name) for name in self.types[self.type_name].given):
+        needed = self.types[self.type_name].given
+        if css is None or not all(fields.get(name) or f"{name}Selector" in fields for name in needed):
             return None
         found = selected(page, css, "selector")
         if not found:
             return None
+        fields = {**fields, **self._asked(page, fields)}
         element = found[0][0]
         form = form_of(page, element)
         blocked, why = verdict(page, form, anchored=page.is_live(element), spare=1)
         params, fetch = self._read(page, fields)
+        if "question" in fields:
+            params["question"] = fields["question"]
         return Challenge(
             family=self.name,
             type=self.type_name,
@@ -124,6 +131,22 @@ class Recognition(TokenFamily):
         """Nowhere, where the flag does not say: the answer is for the spider's own code."""
         return inject or Inject()
 
+    def _asked(self, page: Page, fields: Mapping[str, Any]) -> dict[str, str]:
+        """The question as the page has it, where the flag says in what place and not which it is."""
+        css = fields.get(QUESTION_SELECTOR)
+        if css is None or "question" in fields:
+            return {}
+        if not isinstance(css, str) or not css.strip():
+            raise CaptchaConfigurationError(
+                f'{QUESTION_SELECTOR}: allowed is a CSS selector, "#captcha::attr(data-question)"'
+            )
+        found = page.select(css)
+        root = found[0].root if found else ""
+        text = " ".join((root if isinstance(root, str) else root.text_content())[:_MAX_QUESTION].split())
+        if not text:
+            raise UnsupportedCaptchaError(f"{QUESTION_SELECTOR} {clean(css)!r} selects no text on the page")
+        return {"question": text}
+
     def _read(self, page: Page, fields: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
         """(params, addresses to fetch) of the images. What the flag brings is not looked for on the page."""
         params: dict[str, Any] = {name: fields[name] for name in self.images if name in fields}
@@ -168,7 +191,7 @@ class RecaptchaClassification(Recognition):
             optional=frozenset({"websiteURL", "websiteKey"}),
             shown_by=frozenset({"selector", "image"}),
             given=frozenset({"question"}),
-            own=frozenset({"selector"}),
+            own=frozenset({"selector", QUESTION_SELECTOR}),
             price=0.4,
         )
     }
@@ -188,7 +211,7 @@ class AwsWafClassification(Recognition):
             shown_by=frozenset({"selector", "images"}),
             given=frozenset({"question"}),
             kinds={"images": list},
-            own=frozenset({"selector"}),
+            own=frozenset({"selector", QUESTION_SELECTOR}),
             price=0.4,
         )
     }
@@ -209,7 +232,7 @@ class VisionEngine(Recognition):
             optional=frozenset({"imageBackground", "question", "websiteURL"}),
             shown_by=frozenset({"selector", "image"}),
             given=frozenset({"module"}),
-            own=frozenset({"selector", "backgroundSelector"}),
+            own=frozenset({"selector", "backgroundSelector", QUESTION_SELECTOR}),
             price=0.4,
         )
     }

@@ -38,7 +38,11 @@ _WORN = ("Cookie", "User-Agent")
 class Sent:
     """What a request had on."""
 
-    clearances: Mapping[Key, Clearance]
+    clearances: Mapping[Key, Clearance] = field(default_factory=dict)
+    agent: str | None = None
+    """The user agent that they demanded."""
+    left_out: Mapping[Key, Clearance] = field(default_factory=dict)
+    """Clearances that demand another one."""
     before: dict[str, list[bytes]] = field(default_factory=dict)
     """Headers as they were without."""
     renewed: dict[Key, Clearance] = field(default_factory=dict)
@@ -65,7 +69,7 @@ class Attacher:
 
     def sent(self, request: Request) -> Sent:
         """What ``request`` had on when it was sent last."""
-        return self._sent.get(request) or Sent({})
+        return self._sent.get(request) or Sent()
 
     def detach(self, request: Request) -> None:
         """The request as it was before: it may be sent again, and by another way."""
@@ -88,13 +92,15 @@ class Attacher:
 
     def _attach(self, request: Request) -> None:
         key = key_of(self._crawler, request, self._secret)
-        mine = self._clearances.of(key, host_of(request.url), secure=is_secure(request.url))
-        self._sent[request] = Sent(mine, {name: request.headers.getlist(name) for name in _WORN})
-        cookies: dict[str, str] = {}
-        agent = None
-        for clearance in sorted(mine.values(), key=lambda one: one.solved_at):  # where agents differ, the newest counts
-            cookies |= clearance.cookies
-            agent = clearance.user_agent or agent
+        found = self._clearances.of(key, host_of(request.url), secure=is_secure(request.url))
+        newest = sorted(found.values(), key=lambda one: one.solved_at, reverse=True)
+        agent = next((one.user_agent for one in newest if one.user_agent is not None), None)
+        # Two gates of a site may have been opened with two user agents at once; a request has one.
+        mine = {key: one for key, one in found.items() if one.user_agent in {None, agent}}
+        sent = Sent(mine, agent, {key: one for key, one in found.items() if key not in mine})
+        sent.before = {name: request.headers.getlist(name) for name in _WORN}
+        self._sent[request] = sent
+        cookies = {name: value for one in mine.values() for name, value in one.cookies.items()}
         if cookies:
             set_cookies(request.headers, cookies)
         if agent is not None:

@@ -74,12 +74,19 @@ class Clearing:
 
     def refused(self, request: Request, family: str) -> Clearance | None:
         """The clearance in spite of which the request met the gate. One that never opened anything was paid in vain."""
-        sent = self._attacher.sent(request).clearances.items()
-        refused = next((clearance for key, clearance in sent if key.family == family), None)
+        sent = self._attacher.sent(request)
+        # One for another user agent never got there: a clearance for this one takes its place.
+        candidates = (*sent.left_out.items(), *sent.clearances.items())
+        refused = next((clearance for key, clearance in candidates if key.family == family), None)
         if refused is not None and refused.id not in self._proven:
             self._proven.add(refused.id)  # however many requests it went with
             self._count("wasted/rejected")
         return refused
+
+    def user_agent(self, request: Request) -> str:
+        """As the site saw it last."""
+        agent = self._attacher.sent(request).agent
+        return (request.headers.get("User-Agent") or b"").decode("latin-1") if agent is None else agent
 
     async def obtain(
         self, family: ClearanceFamily, url: str, request: Request, solve: Callable[[], Awaitable[Solved]]

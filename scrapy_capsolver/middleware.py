@@ -302,6 +302,7 @@ class CapSolverMiddleware:
             flag,
             request,
             proxy=proxy,
+            seen_by=self._clearing.user_agent(request),
             session=session,
             refused=None if refused is None else refused.cookies,
         )

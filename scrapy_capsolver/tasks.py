@@ -73,7 +73,7 @@ def _twin(family: Family, type_name: str, *, proxied: bool) -> str:
 class TaskMaker:
     """Makes the task of each attempt at a challenge, called with what CapSolver said of the attempt before.
 
-    ``session`` are the cookies with which the challenge was shown, and ``refused`` the cookies of a clearance in spite of
+    ``session`` are the cookies with which the challenge was shown, ``seen_by`` is the user agent to which it was, and ``refused`` the cookies of a clearance in spite of
     which it was. What is good for one task is looked at anew for the next; so is a page that was
     shown to another user agent than CapSolver solves for.
     """
@@ -88,6 +88,7 @@ class TaskMaker:
         request: Request,
         *,
         proxy: Proxy | None,
+        seen_by: str,
         session: list[dict[str, Any]],
         refused: Mapping[str, str] | None = None,
     ) -> None:
@@ -99,7 +100,7 @@ class TaskMaker:
         self._flag = flag
         self._request = with_cookies(request, session)
         self._proxy = proxy
-        self._seen_by = (request.headers.get("User-Agent") or b"").decode("latin-1")
+        self._seen_by = seen_by
         self._made = 0
 
     def __call__(self, said: str) -> Deferred[dict[str, Any]]:

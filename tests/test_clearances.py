@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -367,3 +368,65 @@ async def test_a_page_that_opens_by_itself_before_the_next_attempt_is_asked_for_
         done = await crawl(capsolver, [request(capsolver, "/cloudflare/1", by)], DOWNLOADER_MIDDLEWARES={Opening: 900})
         assert titles(done) == ["Open"]
         assert spent(capsolver) == (0, {})
+
+
+@deferred_f_from_coro_f
+async def test_two_gates_of_a_site_end_up_with_one_user_agent(by: Running) -> None:
+    """Each was opened with another one, at the same time; a clearance goes with no other than its own."""
+    async with simulator() as capsolver:
+        requests = [request(capsolver, f"/{gate}/{n}", by) for n in range(5) for gate in ("cloudflare", "datadome")]
+        done = await crawl(capsolver, requests, USER_AGENT="a crawler of ours")
+        assert len(titles(done)) == 10
+        paid, refused = spent(capsolver)
+        assert refused == {}
+        assert paid == 2 + done.ours().get("wasted/rejected", 0) <= 3
+
+
+# In a file
+
+
+def contents(path: str) -> bytes:
+    return Path(path).read_bytes()
+
+
+@deferred_f_from_coro_f
+async def test_the_next_crawl_has_what_the_last_one_paid_for(tmp_path: Path, by: Running) -> None:
+    store = str(tmp_path / "clearances.sqlite")
+    async with simulator() as capsolver:
+        for number in range(2):
+            requests = [request(capsolver, f"/{gate}/{number}", by) for gate in ("cloudflare", "datadome")]
+            done = await crawl(capsolver, requests, CAPSOLVER_STORE=store, USER_AGENT=AGENT)
+            assert titles(done) == [f"Product {number}"] * 2
+        assert spent(capsolver) == (2, {})
+        assert done.ours() == {"clearances/reused": 2, "clearances/renewed": 1}
+        kept = contents(store)
+        assert by.password.encode() not in kept
+        assert capsolver.key.encode() not in kept
+
+
+@deferred_f_from_coro_f
+async def test_two_crawls_at_once_share_what_one_has(tmp_path: Path) -> None:
+    store = str(tmp_path / "clearances.sqlite")
+    async with simulator() as capsolver:
+
+        def parse(done: Crawl, spider: Any, response: Any) -> Any:
+            async def another() -> None:
+                beside = await crawl(capsolver, [request(capsolver, "/aws-waf/2")], CAPSOLVER_STORE=store)
+                assert titles(beside) == ["Product 2"]
+                assert "tasks" not in beside.ours()
+
+            return another()
+
+        done = await crawl(capsolver, [request(capsolver, "/aws-waf/1")], parse=parse, CAPSOLVER_STORE=store)
+        assert titles(done) == ["Product 1"]
+        assert spent(capsolver) == (1, {})
+
+
+@deferred_f_from_coro_f
+async def test_a_store_that_cannot_be_opened_is_one_clear_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with simulator() as capsolver:
+        await crawl(capsolver, [request(capsolver, "/free/1")], CAPSOLVER_STORE=str(tmp_path))
+        (line,) = [record.getMessage() for record in caplog.records if "CAPSOLVER_STORE" in record.getMessage()]
+        assert f"CAPSOLVER_STORE is {str(tmp_path)!r}" in line

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pytest
 from scrapy import Request
 from scrapy.utils.defer import deferred_f_from_coro_f
 from twisted.internet.error import ConnectError
@@ -11,9 +12,6 @@ from twisted.internet.error import ConnectError
 import scrapy_capsolver.middleware
 from scrapy_capsolver.families import family
 from tests.crawls import crawl, simulator
-
-if TYPE_CHECKING:
-    import pytest
 
 
 @deferred_f_from_coro_f
@@ -136,3 +134,45 @@ async def test_image_answers_stay_in_their_session() -> None:
         done = await crawl(capsolver, urls)
         assert len(done.responses) == 8
         assert capsolver.state()["tasks"]["paid"] == 8
+
+
+# In the queue that a DOWNLOAD_DELAY makes
+
+
+@deferred_f_from_coro_f
+async def test_requests_with_a_solution_are_not_kept_waiting_by_a_delay() -> None:
+    """Thirty pages wait for their turn when the solution comes; it goes before them."""
+    async with simulator(solve_seconds=(1, 1)) as capsolver:
+        order: list[str] = []
+
+        class Noting:
+            def process_response(self, request: Request, response: Any, spider: Any = None) -> Any:
+                order.append("solution" if request.method == "POST" else request.url.rpartition("/")[0][-4:])
+                return response
+
+        requests = [Request(f"{capsolver.site_url}/recaptcha-v2/1", meta={"capsolver": True}, priority=10)]
+        requests += [Request(f"{capsolver.site_url}/free/{n}") for n in range(30)]
+        done = await crawl(
+            capsolver,
+            requests,
+            DOWNLOAD_DELAY=0.1,
+            CONCURRENT_REQUESTS=40,
+            DOWNLOADER_MIDDLEWARES={Noting: 900},
+        )
+        assert len(done.responses) == 31, done.errors
+        assert order.index("solution") <= 6
+
+
+@pytest.mark.parametrize("delay", [0.05, 0.5])
+@deferred_f_from_coro_f
+async def test_no_token_is_sent_too_old_whatever_the_delay(delay: float) -> None:
+    """In simulated seconds, in which tokens live for 120, these are delays of 1 and 10."""
+    async with simulator(solve_seconds=(1, 10)) as capsolver:
+        number = 30 if delay < 0.1 else 8
+        done = await crawl(
+            capsolver, [f"/recaptcha-v2/{n}" for n in range(number)], DOWNLOAD_DELAY=delay, CAPSOLVER_RETRY_TIMES=10
+        )
+        assert len(done.responses) == number, done.errors
+        tokens = capsolver.state()["tokens"]
+        assert (tokens["refused"], tokens["presented_twice"]) == ({}, 0)
+        assert tokens["accepted"] == number

@@ -1,4 +1,4 @@
-"""``python -m benchmarks [mixed|many|unflagged|pickup|detection ...]`` prints the figures, compared within one run.
+"""``python -m benchmarks [mixed|many|unflagged|pickup|clearance|tokens|detection ...]`` prints the figures, compared within one run.
 
 The simulator and each crawl have a process of their own, so two cores are enough.
 """
@@ -12,6 +12,7 @@ import subprocess
 import sys
 import urllib.request
 from contextlib import contextmanager
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.detection import detection
@@ -154,11 +155,46 @@ def pickup(runs: int) -> None:
         print(f"  polls of those near {high} s:   mean {statistics.mean(slowest):.1f}, most {max(slowest)}")
 
 
+def clearance(runs: int) -> None:
+    """200 pages behind one clearance gate, 16 at once, solves of 6 s: cold, and with the cookie from the start."""
+    settings = {"CONCURRENT_REQUESTS": 16, "CONCURRENT_REQUESTS_PER_DOMAIN": 16}
+    cold, warm, shown, paid = [], [], [], []
+    for _ in range(runs):
+        with service("--solve-seconds", "6", "--latency", "0.05") as capsolver, TemporaryDirectory() as folder:
+            stored = {**settings, "CAPSOLVER_STORE": f"{folder}/clearances.sqlite"}
+            cold.append(capsolver.crawl(stored, gate="aws-waf", gated=200)["last_gated_s"])
+            shown.append(capsolver.get("state")["site"]["gates_shown"]["aws-waf"])
+            warm.append(capsolver.crawl(stored, gate="aws-waf", gated=200)["last_gated_s"])
+            paid.append(capsolver.get("state")["tasks"]["paid"])
+    over = [a - b for a, b in zip(cold, warm, strict=True)]
+    print(f"cold:                         {spread(cold)} s, {spread(shown, 0)} times the gate was met")
+    print(f"with the cookie:              {spread(warm)} s")
+    print(f"  over it:                    {spread(over)} s, {statistics.median(over) / 6:.3f} x the solve time")
+    print(f"  paid, both crawls:          {spread(paid, 0)}")
+
+
+def tokens(runs: int) -> None:
+    """200 single-use gates in real time, solves of 1-10 s; without a delay, and with DOWNLOAD_DELAY 1 (7 minutes)."""
+    for delay in (0, 1):
+        for _ in range(runs):
+            with service("--solve-seconds", "1:10", "--latency", "0") as capsolver:
+                result = capsolver.crawl({"DOWNLOAD_DELAY": delay}, gated=200)
+                state = capsolver.get("state")
+            told = {name: count for name, count in result["stats"].items() if "/wasted/" in name}
+            print(
+                f"DOWNLOAD_DELAY {delay}: {result['gated']} pages in {result['last_gated_s']:.1f} s, "
+                f"{state['tasks']['paid']} paid, {state['tokens']['presented_twice']} sent twice, "
+                f"{state['tokens']['refused'].get('expired', 0)} too old, wasted by our own account: {told or 'none'}"
+            )
+
+
 MEASURES: dict[str, tuple[Callable[[int], None], int]] = {
     "mixed": (mixed, 9),
     "many": (many, 3),
     "unflagged": (unflagged, 12),
     "pickup": (pickup, 3),
+    "clearance": (clearance, 5),
+    "tokens": (tokens, 1),
     "detection": (detection, 30),
 }
 

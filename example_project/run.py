@@ -2,7 +2,7 @@
 
     python example_project/run.py
 
-starts a shop and a CapSolver of its own on this machine: it needs no key and costs nothing.
+starts a shop, a CapSolver and a forward proxy of its own on this machine: it needs no key and costs nothing.
 
     CAPSOLVER_API_KEY=CAP-... python example_project/run.py --url https://...
 
@@ -35,7 +35,18 @@ if TYPE_CHECKING:
     from scrapy.crawler import Crawler
 
 HERE = Path(__file__).resolve().parent
-OTHER_WAYS = 3  # pages that the spider asks for by a header, JSON and a form
+
+# Simulated solves, in seconds. Real ones take up to 30, and nobody wants to watch that.
+SOLVE_SECONDS = "1:12"
+
+# USD per 1000 solves, as the simulator has it, of the types for which CapSolver publishes no price. Without a price, a
+# solve is counted as "unpriced", and not in the estimated cost.
+PRICES = {
+    "AntiCloudflareTask": 2.0,
+    "DatadomeSliderTask": 2.0,
+    "MtCaptchaTaskProxyLess": 1.2,
+    "AntiBotdeflectorTaskProxyLess": 1.2,
+}
 
 
 def main() -> int:
@@ -53,18 +64,28 @@ def main() -> int:
 
 
 def crawl_shop() -> int:
-    # The shop has a number for a name: Scrapy's cookies need no fresh list of public suffixes from the network.
+    # The shop has a number for a name: Scrapy's cookies need no fresh list of public suffixes from the network, and it
+    # is reached by no proxy but the one that the spider names.
     os.environ["TLDEXTRACT_PUBLIC_SUFFIX_LIST_URLS"] = ""
-    with simulator() as where:
-        say(f"A shop at {where['site']}, a CapSolver at {where['api']}. Solves take 1 to 20 seconds, as real ones do.")
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1"
+    with (
+        started("-m", "scrapy_capsolver.simulator", "--solve-seconds", SOLVE_SECONDS) as line,
+        started(str(HERE / "forward_proxy.py")) as proxy,
+    ):
+        where = json.loads(line)
+        low, _, high = SOLVE_SECONDS.partition(":")
+        say(f"A shop at {where['site']}, a CapSolver at {where['api']}, a proxy at {proxy}.")
+        say(f"Solves take {low} to {high} seconds; real ones take 1 to 30.")
         crawler = crawl(
             "shop",
-            {"site": where["site"]},
-            {"CAPSOLVER_API_KEY": where["key"], "CAPSOLVER_API_URL": where["api"], "HTTPPROXY_ENABLED": False},
+            {"site": where["site"], "proxy": proxy},
+            {"CAPSOLVER_API_KEY": where["key"], "CAPSOLVER_API_URL": where["api"], "CAPSOLVER_PRICES": PRICES},
         )
         account = state_of(where["api"])
     spider: Any = crawler.spider
-    complete = report(crawler, wanted=spider.products * len(spider.flags) + OTHER_WAYS)
+    parts = {**spider.flags, **spider.proxied_flags}
+    wanted = spider.products * len(parts) + len(list(spider.other_ways()))
+    complete = report(crawler, wanted=wanted)
     return 0 if agrees(crawler, account) and complete else 1
 
 
@@ -92,16 +113,16 @@ def crawl(spider: str, arguments: dict[str, str], settings: dict[str, Any]) -> C
 
 
 @contextmanager
-def simulator() -> Iterator[dict[str, str]]:
-    command = [sys.executable, "-m", "scrapy_capsolver.simulator"]
-    # A session of its own: Ctrl-C is for the crawl, which needs the simulator to the end.
-    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as process:  # noqa: S603
+def started(*command: str) -> Iterator[str]:
+    """A program of Python's that says in its first line where it listens."""
+    # A session of its own: Ctrl-C is for the crawl, which needs the others to the end.
+    with subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, start_new_session=True) as process:  # noqa: S603
         try:
             assert process.stdout is not None
-            line = process.stdout.readline()
+            line = process.stdout.readline().decode().strip()
             if not line:
-                sys.exit("The simulator did not start.")
-            yield json.loads(line)
+                sys.exit(f"{' '.join(command)} did not start.")
+            yield line
         finally:
             process.kill()  # it has nothing to save
 
@@ -124,15 +145,20 @@ def report(crawler: Crawler, *, wanted: int) -> bool:
     stats = stats_of(crawler)
 
     families = sorted(name.partition("/")[2] for name in stats if name.startswith("challenges/"))
-    solved = {family: stats.get(f"solved/{family}", 0) for family in families}
-    say(f"\n{'Captchas':<26}{'solved':>8}{'failed':>8}{'mean':>9}")
-    for family in families:
-        failed = stats[f"challenges/{family}"] - solved[family]
-        say(f"{family:<26}{solved[family]:>8}{failed:>8}{mean(stats.get(f'solve_seconds/{family}'), solved[family])}")
-    total = sum(solved.values())
-    failed = sum(stats[f"challenges/{family}"] for family in families) - total
-    seconds = sum(value for name, value in stats.items() if name.startswith("solve_seconds/"))
-    say(f"{'all':<26}{total:>8}{failed:>8}{mean(seconds, total)}\n")
+    say(f"\n{'Captchas':<28}{'met':>8}{'solved':>8}{'mean':>9}")
+    rows = [
+        (
+            family,
+            stats[f"challenges/{family}"],
+            stats.get(f"solved/{family}", 0),
+            stats.get(f"solve_seconds/{family}", 0),
+        )
+        for family in families
+    ]
+    rows.append(("all", *(sum(row[column] for row in rows) for column in (1, 2, 3))))
+    for name, met, solved, seconds in rows:
+        say(f"{name:<28}{met:>8}{solved:>8}{mean(seconds, solved)}")
+    say("")
 
     behind = sum(item["captcha"] for item in items)
     say(f"Pages      {len(items)} of {wanted}: {len(items) - behind} free, {behind} behind a captcha")
@@ -148,6 +174,12 @@ def report(crawler: Crawler, *, wanted: int) -> bool:
     wasted += [f"{stats['possibly_paid']} possibly paid"] if "possibly_paid" in stats else []
     if wasted:
         say(f"Wasted     {', '.join(wasted)}")
+    clearances = {name: stats.get(f"clearances/{name}", 0) for name in ("shared", "awaited", "reused", "renewed")}
+    if any(clearances.values()):
+        say(
+            f"Clearances {clearances['shared']} requests shared a solve, {clearances['awaited']} waited for one; "
+            f"{clearances['reused']} pages took one that was held, {clearances['renewed']} issued it anew"
+        )
     say(f"Failures   {len(spider.failures) or 'none'}")
     for url, reason in spider.failures:
         say(f"           {url}: {reason}")

@@ -13,7 +13,7 @@ from cssselect import SelectorError
 from parsel.csstranslator import HTMLTranslator
 
 from scrapy_capsolver.errors import CaptchaConfigurationError, CaptchaError
-from scrapy_capsolver.families import check_fields, check_type
+from scrapy_capsolver.families import check_fields, check_type, family_of
 from scrapy_capsolver.families.inject import Inject, parse_inject
 
 META_KEY = "capsolver"
@@ -121,7 +121,8 @@ def _when(value: object, where: str) -> Literal["challenged", "before"]:
 def _proxied(value: object, task_type: str | None, where: str) -> bool | None:
     if value is not None and not isinstance(value, bool):
         raise CaptchaConfigurationError(f'{where} has "proxied": {str(value)[:40]!r}: it takes True or False')
-    if value is not None and task_type is not None and value == task_type.endswith("ProxyLess"):
+    known = None if task_type is None else family_of(task_type, raw=True).types.get(task_type)
+    if value is not None and known is not None and value != ("proxy" in known.required):
         raise CaptchaConfigurationError(
             f'{where} has "proxied": {value} and "type": {task_type!r}: name the type that you mean, or leave it out'
         )

@@ -228,11 +228,12 @@ class CapSolverMiddleware:
             return response
         self._end(request, trail)
         solution = self._solutions.pop(trail.ticket, cleared)
-        if cleared and not trail.cleared:
-            self._count("clearances/reused")
         if trail.ticket or trail.cleared:
-            response.flags.append(SOLVED_FLAG)
             self._count("delivered")
+        elif cleared:
+            self._count("clearances/reused")
+        if trail.ticket or trail.cleared or cleared:
+            response.flags.append(SOLVED_FLAG)
         if solution is not None:
             request.meta[SOLUTION_KEY] = solution
         return response

@@ -43,24 +43,35 @@ def choose_type(
     it, or the flag (``proxied``) or CAPSOLVER_PROXIED says so; and the one without where it has none.
     Raises :class:`CaptchaProxyError` where the type needs a proxy and there is none, or none that CapSolver can use.
     """
+    wanted = _wanted(family, flag, settings)
     if flag.type is None:
-        bound = family.kind is SolutionKind.CLEARANCE
-        wanted = {"always": True, "never": False}.get(settings.proxied, bound) if flag.proxied is None else flag.proxied
-        challenge = replace(challenge, type=_twin(family, challenge.type, proxied=wanted and proxy is not None))
+        by = wanted and (proxy is not None or flag.proxied is True)
+        challenge = replace(challenge, type=_twin(family, challenge.type, proxied=by))
     if _PROXY_FIELDS & challenge.params.keys():
         return challenge  # the author's own
-    needed = flag.proxied or needs_proxy(family, challenge.type)
-    if needed and proxy is None:
+    if not needs_proxy(family, challenge.type, flag):
+        return challenge
+    if proxy is None:
+        or_flag = "" if family.kind is SolutionKind.CLEARANCE else ', or give "proxy" in the flag'
         raise CaptchaProxyError(
-            f"{challenge.type} needs a proxy, and the request goes by none: set its meta['proxy'], or give \"proxy\" in the flag"
+            f"{challenge.type} needs a proxy, and the request goes by none: set its meta['proxy']{or_flag}"
         )
-    if needed and proxy is not None:
-        proxy.check(api_on_loopback=settings.api_on_loopback)
+    proxy.check(api_on_loopback=settings.api_on_loopback)
     return challenge
 
 
-def needs_proxy(family: Family, type_name: str) -> bool:
-    return type_name in family.types and "proxy" in family.types[type_name].required
+def _wanted(family: Family, flag: Flag, settings: CapSolverSettings) -> bool:
+    """Is a type with the request's proxy preferred?"""
+    if flag.proxied is not None:
+        return flag.proxied
+    bound = family.kind is SolutionKind.CLEARANCE
+    return {"always": True, "never": False}.get(settings.proxied, bound)
+
+
+def needs_proxy(family: Family, type_name: str, flag: Flag) -> bool:
+    """Does the task get a proxy? One of a type that is not known here does where the flag says so."""
+    known = family.types.get(type_name)
+    return bool(flag.proxied) if known is None else "proxy" in known.required
 
 
 def _twin(family: Family, type_name: str, *, proxied: bool) -> str:
@@ -146,7 +157,7 @@ class TaskMaker:
         known = self._family.types.get(task["type"])
         if agent is not None and known is not None and "userAgent" in known.required | known.optional:
             task.setdefault("userAgent", agent)
-        proxied = self._flag.proxied or needs_proxy(self._family, task["type"])
+        proxied = needs_proxy(self._family, task["type"], self._flag)
         if self._proxy is not None and proxied and not _PROXY_FIELDS & task.keys():
             task |= self._proxy.fields()
         return task

@@ -103,6 +103,8 @@ async def test_requests_that_come_while_it_is_being_solved_wait_and_do_not_meet_
         assert state["site"]["gates_shown"]["aws-waf"] <= 8
         assert ours["clearances/awaited"] + ours["clearances/shared"] + ours["clearances/reused"] >= 39
         assert ours["delivered"] + ours["clearances/reused"] == 40
+        assert all("capsolver" in response.flags for response in done.responses)
+        assert all("aws-waf-token" in response.meta["capsolver_solution"]["cookies"] for response in done.responses)
 
 
 @deferred_f_from_coro_f

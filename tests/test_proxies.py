@@ -13,7 +13,7 @@ from scrapy.downloadermiddlewares.httpproxy import HttpProxyMiddleware
 from scrapy.utils.defer import deferred_f_from_coro_f
 
 from scrapy_capsolver.errors import CaptchaConfigurationError, CaptchaProxyError
-from scrapy_capsolver.families import Challenge, family
+from scrapy_capsolver.families import Challenge, family, family_of
 from scrapy_capsolver.flag import Flag, parse_flag
 from scrapy_capsolver.proxies import Proxy, proxy_of
 from scrapy_capsolver.settings import CapSolverSettings
@@ -182,8 +182,7 @@ PUBLIC = Proxy("http", "p.example.com", 1)
 
 
 def chosen(type_name: str, by: Proxy | None, flag: Any = True, proxied: str = "auto") -> str:
-    of = {"A": "aws_waf", "R": "recaptcha_v2", "M": "mtcaptcha"}
-    name = "aws_waf" if "Aws" in type_name else of.get(type_name[0], "")
+    name = family_of(type_name).name
     settings = CapSolverSettings(api_key="k", proxied=proxied)
     parsed = parse_flag(flag, "flag")
     assert isinstance(parsed, Flag)
@@ -208,6 +207,9 @@ AWS, V2, MT = "AntiAwsWafTaskProxyLess", "ReCaptchaV2TaskProxyLess", "MtCaptchaT
         (V2, None, True, "always", V2),
         (MT, PUBLIC, {"proxied": True}, "never", "MtCaptchaTask"),
         (AWS, PUBLIC, {"proxied": False}, "always", AWS),
+        # Where there is no such type, it is as it is.
+        ("GeeTestTaskProxyLess", PUBLIC, {"proxied": True}, "auto", "GeeTestTaskProxyLess"),
+        ("AntiCloudflareTask", PUBLIC, {"proxied": False}, "never", "AntiCloudflareTask"),
         # A type that the flag names stays.
         (V2, PUBLIC, {"type": V2}, "always", V2),
         (V2, PUBLIC, {"type": "ReCaptchaV2Task"}, "never", "ReCaptchaV2Task"),
@@ -220,7 +222,7 @@ def test_which_type(type_name: str, by: Proxy | None, flag: Any, setting: str, w
 
 @pytest.mark.parametrize("flag", [{"type": "ReCaptchaV2Task"}, {"proxied": True}])
 def test_a_type_that_needs_a_proxy_without_one(flag: Any) -> None:
-    with pytest.raises(CaptchaProxyError, match="needs a proxy, and the request goes by none"):
+    with pytest.raises(CaptchaProxyError, match="ReCaptchaV2Task needs a proxy, and the request goes by none"):
         chosen(V2, None, flag)
 
 
@@ -230,6 +232,7 @@ def test_a_type_that_needs_a_proxy_without_one(flag: Any) -> None:
         ({"proxied": "yes"}, "takes True or False"),
         ({"proxied": True, "type": V2}, "name the type that you mean"),
         ({"proxied": False, "type": "ReCaptchaV2Task"}, "name the type that you mean"),
+        ({"proxied": True, "type": "GeeTestTaskProxyLess"}, "name the type that you mean"),
     ],
 )
 def test_wrong_flags(flag: Any, words: str) -> None:

@@ -7,7 +7,7 @@ class Product:
     price: float
     url: str
     captcha: bool
-    """Whether a captcha was solved for it."""
+    """Whether it stands behind a captcha."""
 
 
 @dataclass

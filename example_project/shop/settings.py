@@ -13,7 +13,7 @@ ROBOTSTXT_OBEY = True
 
 # Limits for a site that is our own. A request that waits for its captcha takes no part in them.
 CONCURRENT_REQUESTS_PER_DOMAIN = 4
-DOWNLOAD_DELAY = 0.1
+DOWNLOAD_DELAY = 0.05
 
 FEEDS = {"%(name)s.jsonl": {"format": "jsonlines", "encoding": "utf-8", "overwrite": True}}
 

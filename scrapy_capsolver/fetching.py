@@ -22,8 +22,12 @@ MAX_FETCHED = 4 << 20  # bytes
 
 
 async def fetch_part(crawler: Crawler, url: str, page: str, request: Request) -> bytes:
-    """What the captcha on ``page`` is made of (an image, a fresh challenge): the body, which is not empty."""
-    response = await _fetch(crawler, url, request, referer=without_secrets(page))
+    """What the captcha on ``page`` is made of (an image, a fresh challenge): the body, which is not empty.
+
+    The clearance that opened the page opens this as well.
+    """
+    trail = {"wears": True} if request.meta.get(KEY, {}).get("wears") else {}
+    response = await _fetch(crawler, url, request, referer=without_secrets(page), trail=trail)
     if response.status != 200 or not response.body:
         raise UnsupportedCaptchaError(
             f"what its captcha is made of could not be fetched (status {response.status}, {len(response.body)} bytes)"
@@ -37,10 +41,12 @@ async def fetch_page(crawler: Crawler, url: str, request: Request, user_agent: s
         headers = request.headers.copy()
         headers["User-Agent"] = user_agent
         request = request.replace(headers=headers)
-    return await _fetch(crawler, url, request, referer=None)
+    return await _fetch(crawler, url, request, referer=None, trail={})
 
 
-async def _fetch(crawler: Crawler, url: str, request: Request, *, referer: str | None) -> Response:
+async def _fetch(
+    crawler: Crawler, url: str, request: Request, *, referer: str | None, trail: dict[str, Any]
+) -> Response:
     fetch = request.replace(
         url=url, method="GET", body=b"", callback=NO_CALLBACK, errback=None, cb_kwargs={}, dont_filter=True
     )
@@ -57,6 +63,7 @@ async def _fetch(crawler: Crawler, url: str, request: Request, *, referer: str |
     fetch.meta.update(
         {
             META_KEY: False,
+            KEY: trail,
             "dont_cache": True,
             "dont_redirect": True,
             "dont_retry": True,

@@ -123,7 +123,7 @@ class CapSolverMiddleware:
 
     def process_request(self, request: Request, spider: Spider | None = None) -> Awaitable[Request | None] | None:
         try:
-            flag = self._flags.of(request, request.url)
+            flag = self._flags.of(request, request.url, first=True)
         except CaptchaError as error:
             self._report(error, None)
             raise
@@ -144,7 +144,7 @@ class CapSolverMiddleware:
             if trail.origin is None and request.method not in {"GET", "HEAD"}:  # a redirect may turn it into a GET
                 trail.origin = note_origin(request, ["Content-Type"])
                 trail.write(request)
-            if flag.when == "before" and not trail.ticket:
+            if flag.when == "before" and not trail.ticket and not trail.cleared:
                 challenge = challenge_before(request, flag)
                 if not self._clearing.holds(request, challenge.family):
                     return await self._past(challenge, request, flag, trail, [])

@@ -40,10 +40,11 @@ class Flags:
             self._default = error
             logger.error(error.message)
 
-    def of(self, request: Request, url: str) -> Flag | None:
+    def of(self, request: Request, url: str, *, first: bool = False) -> Flag | None:
         """What the author asked for, or None for a request that is none of our business.
 
-        ``url`` is the request's, or its response's. Raises what :func:`parse_flag` does.
+        ``url`` is the request's, or its response's; one that is skipped is counted at its ``first`` look. Raises what
+        :func:`parse_flag` does.
         """
         value = request.meta.get(META_KEY, _UNSET)
         if value is _UNSET:
@@ -54,18 +55,19 @@ class Flags:
             flag: Flag | None = self._default
         else:
             flag = parse_flag(value, f'request.meta["{META_KEY}"]')
-        if flag is None or not url.startswith(("http://", "https://")) or not self._is_allowed(url):
+        if flag is None or not url.startswith(("http://", "https://")) or not self._is_allowed(url, count=first):
             return None
         return flag
 
-    def _is_allowed(self, url: str) -> bool:
+    def _is_allowed(self, url: str, *, count: bool) -> bool:
         domains = self._allowed_domains
         if not domains:
             return True
         host = (urlsplit(url).hostname or "").rstrip(".")
         if any(host == domain or host.endswith(f".{domain}") for domain in domains):
             return True
-        self._count("skipped/domain")
+        if count:
+            self._count("skipped/domain")
         if host not in self._skipped_hosts:
             self._skipped_hosts.add(host)
             logger.info("Leaving %s alone: it is not in CAPSOLVER_ALLOWED_DOMAINS", host)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +93,7 @@ class Clearances:
         for family in self._families if held else ():
             for scope in (host, key.site):
                 candidate = replace(key, family=family, scope=scope)
-                clearance = held.get(candidate)
+                clearance = _good(held.get(candidate))
                 if clearance is not None and (secure or not clearance.secure):
                     found[candidate] = clearance
                     break
@@ -130,7 +131,7 @@ class Clearances:
     async def _obtain(
         self, key: Key, refused: str, solve: Callable[[], Awaitable[tuple[Solved, Clearance]]]
     ) -> Obtained:
-        held = (await self._store.load(key.site)).get(key)
+        held = _good((await self._store.load(key.site)).get(key))
         if held is not None:
             if held.id != refused:
                 return Obtained(held)
@@ -157,6 +158,12 @@ class Clearances:
 
     def close(self) -> None:
         self._store.close()
+
+
+def _good(clearance: Clearance | None) -> Clearance | None:
+    """The clearance, unless it has expired."""
+    expired = clearance is not None and clearance.expires is not None and clearance.expires <= time.time()
+    return None if expired else clearance
 
 
 def _keys(key: Key, clearance: Clearance) -> tuple[Key, ...]:

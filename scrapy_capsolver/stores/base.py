@@ -56,7 +56,7 @@ class Store(Protocol):
         """Surely nothing is in it. False says nothing."""
 
     async def load(self, site: str) -> Mapping[Key, Clearance]:
-        """All clearances of a site that have not expired. Not to be changed by the caller."""
+        """All clearances of a site, expired ones perhaps among them. Not to be changed by the caller."""
 
     async def save(self, key: Key, clearance: Clearance) -> None:
         """Keep a clearance in place of an older one; a newer one, which another crawl may have saved, stays."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from scrapy_capsolver.stores.base import Clearance, Key
+
+
+MOST = 10_000
+"""Clearances of one site. Each identity has its own, and a crawl may give each request another proxy and cookie jar."""
 
 
 class MemoryStore:
@@ -23,18 +26,15 @@ class MemoryStore:
         return not self._sites
 
     async def load(self, site: str) -> Mapping[Key, Clearance]:
-        held = self._sites.get(site)
-        if held is None:
-            return {}
-        now = time.time()
-        for key in [key for key, one in held.items() if one.expires is not None and one.expires <= now]:
-            del held[key]
-        return held
+        return self._sites.get(site, {})
 
     async def save(self, key: Key, clearance: Clearance) -> None:
         held = self._sites[key.site].get(key)
         if held is None or clearance.solved_at >= held.solved_at:
-            self._sites[key.site][key] = clearance
+            kept = self._sites[key.site]
+            kept[key] = clearance
+            if len(kept) > MOST:
+                del kept[next(iter(kept))]
 
     async def delete(self, key: Key, clearance_id: str) -> None:
         held = self._sites[key.site].get(key)

@@ -79,11 +79,7 @@ class SQLiteStore:
                 self._known[site] = dict(read for row in rows if (read := _read(row)) is not None)
         except sqlite3.Error as error:
             self._tell(error)
-        held = self._known.get(site, {})
-        now = time.time()
-        for key in [key for key, one in held.items() if one.expires is not None and one.expires <= now]:
-            del held[key]
-        return held
+        return self._known.get(site, {})
 
     async def save(self, key: Key, clearance: Clearance) -> None:
         known = (await self.load(key.site)).get(key)

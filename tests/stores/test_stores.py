@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from scrapy_capsolver.solving.clearances import Clearances
 from scrapy_capsolver.stores import Clearance, Key, MemoryStore, SQLiteStore, Store, StoreError, open_store
 
 if TYPE_CHECKING:
@@ -78,10 +79,23 @@ def test_only_the_one_that_is_meant_is_deleted(store: Store) -> None:
     assert [one.id for one in held(store).values()] == ["2"]
 
 
-def test_what_expired_is_gone(store: Store) -> None:
+def test_what_expired_is_not_used(store: Store) -> None:
     do(store.save(KEY, replace(ONE, expires=time.time() - 1)))
-    do(store.save(replace(KEY, jar="1"), replace(ONE, expires=time.time() + 1000)))
-    assert [key.jar for key in held(store)] == ["1"]
+    good = replace(KEY, jar="1")
+    do(store.save(good, replace(ONE, expires=time.time() + 1000)))
+    clearances = Clearances(store, (KEY.family,))
+    assert do(clearances.load(KEY.site))
+    assert clearances.of(KEY, "www.shop.example", secure=True) == {}
+    assert list(clearances.of(good, "www.shop.example", secure=True)) == [good]
+    solved: Any = object()
+
+    async def solve() -> Any:
+        return solved, replace(ONE, id="2")
+
+    outcomes: list[Any] = []
+    clearances.obtain(KEY, "", solve).addBoth(outcomes.append)
+    clearances.obtain(good, "", solve).addBoth(outcomes.append)
+    assert [(outcome.solved, outcome.clearance.id) for outcome in outcomes] == [(solved, "2"), (None, "1")]
 
 
 def test_neither_key_nor_clearance_shows_a_cookie() -> None:
@@ -188,6 +202,7 @@ def test_rows_that_cannot_be_read_are_passed_over(tmp_path: Path) -> None:
 WRITER = """
 import sys
 from dataclasses import replace
+from scrapy_capsolver.solving.clearances import Clearances
 from scrapy_capsolver.stores import SQLiteStore, Clearance, Key
 
 store = SQLiteStore(sys.argv[1])
@@ -230,5 +245,10 @@ def test_several_processes_write_at_once_and_one_is_killed(tmp_path: Path) -> No
     connection.close()
 
 
-def test_a_memory_store_is_empty_at_first() -> None:
-    assert MemoryStore().is_empty
+def test_a_memory_store_is_empty_at_first_and_forgets_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scrapy_capsolver.stores.memory.MOST", 2)
+    store = MemoryStore()
+    assert store.is_empty
+    for jar in ("1", "2", "3"):
+        do(store.save(replace(KEY, jar=jar), ONE))
+    assert [key.jar for key in held(store)] == ["2", "3"]

@@ -40,6 +40,8 @@ _ATTRIBUTES = {
 }
 _WITH_IDS = XPath(f"(//*[{' or '.join(f'@{name}' for name in _ATTRIBUTES)}])[position() <= 20]")
 
+_MARKS = (b"gt=", b"gt =", b"challenge=", b"challenge =", b"captcha-id", b"captchaid", b"captcha_id")
+
 _MAX_ANSWER = 64 * 1024
 
 
@@ -170,6 +172,8 @@ def _scripts(page: Page) -> Iterator[tuple[int, str]]:
 
 
 def _attributes(page: Page) -> Iterator[tuple[str, str, HtmlElement]]:
+    if not page.mentions(*_MARKS):  # looking at each attribute of a page takes milliseconds
+        return
     for element in elements(_WITH_IDS, page.root):
         for name, key in _ATTRIBUTES.items():
             value = plain((element.get(name) or "").strip(), 128) or ""

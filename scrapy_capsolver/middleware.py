@@ -12,7 +12,6 @@ import logging
 import time
 import uuid
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from scrapy import signals
 from scrapy.exceptions import NotConfigured
@@ -32,9 +31,9 @@ from scrapy_capsolver.families import family as family_named
 from scrapy_capsolver.families.clearance import ClearanceFamily
 from scrapy_capsolver.families.token import TokenFamily
 from scrapy_capsolver.gating import challenge_before, find_challenge
-from scrapy_capsolver.identity import host_of
 from scrapy_capsolver.order import ORDER, misplacements
 from scrapy_capsolver.proxies import proxy_of
+from scrapy_capsolver.reporting import Reporter
 from scrapy_capsolver.service import CapSolver
 from scrapy_capsolver.session import session_of, with_cookies
 from scrapy_capsolver.settings import SettingError, is_enabled, read_settings, unknown_settings
@@ -84,7 +83,8 @@ class CapSolverMiddleware:
             logger.warning(line)
         assert crawler.stats is not None
         self._crawler = crawler
-        self._stats: Any = crawler.stats
+        self._report = Reporter(crawler.stats)
+        self._count = self._report.count
         self._flags = Flags(auto=self.settings.auto, allowed_domains=self.settings.allowed_domains, count=self._count)
         self._attempts = 1 + self.settings.retry_times
         self._solutions: dict[str, dict[str, Any]] = {}
@@ -125,7 +125,7 @@ class CapSolverMiddleware:
         try:
             flag = self._flags.of(request, request.url, first=True)
         except CaptchaError as error:
-            self._report(error, None)
+            self._report.failed(error, None)
             raise
         return None if flag is None else self._send(request, flag)
 
@@ -274,7 +274,7 @@ class CapSolverMiddleware:
     ) -> Request | None:
         """Solve the challenge and give the request to be sent with the solution; None where the spider takes it."""
         family = family_named(challenge.family)
-        self._count(f"challenges/{challenge.family}")
+        self._report.met(challenge)
         if trail.ticket:
             self._count("wasted/rejected")
             self._solutions.pop(trail.ticket, None)
@@ -287,7 +287,6 @@ class CapSolverMiddleware:
                 "the site takes none of them; compare the task's type and fields with the page",
                 attempts=trail.attempts,
             )
-        logger.debug("%s at %s: %s", challenge.family, host_of(challenge.url), "; ".join(challenge.reasons))
 
         proxy = proxy_of(self._crawler, request)
         challenge = choose_type(challenge, family, flag, proxy, self.settings)
@@ -316,7 +315,7 @@ class CapSolverMiddleware:
             trail.attempts += 1  # or a page that is gated every other time would go round for ever
             return self._resend(base, trail)
         attempts = trail.attempts + solved.attempts
-        self._tell_solved(challenge, solved, attempts)
+        self._report.solved(challenge, solved, attempts)
         ticket = self._keep(dict(solved.solution))
         if family.hands_over(challenge, flag.inject):
             trail.ticket, trail.attempts = ticket, attempts
@@ -359,7 +358,7 @@ class CapSolverMiddleware:
 
         async def solve() -> Solved:
             solved = await self._capsolver.solve(make_task, self._attempts - trail.attempts)
-            self._tell_solved(challenge, solved, trail.attempts + solved.attempts)
+            self._report.solved(challenge, solved, trail.attempts + solved.attempts)
             return solved
 
         obtained = await self._clearing.obtain(family, challenge.url, request, solve)
@@ -367,18 +366,6 @@ class CapSolverMiddleware:
         trail.cleared = trail.wears = True
         trail.ticket = trail.carrier = ""
         return self._resend(base, trail, cacheable=True)
-
-    def _tell_solved(self, challenge: Challenge, solved: Solved, attempts: int) -> None:
-        self._count(f"solved/{challenge.family}")
-        self._count(f"solve_seconds/{challenge.family}", solved.seconds)
-        logger.info(
-            "Solved %s at %s in %.1f s (attempt %d, %d polls)",
-            challenge.family,
-            host_of(challenge.url),
-            solved.seconds,
-            attempts,
-            solved.polls,
-        )
 
     def _resend(self, request: Request, trail: Trail, *, cacheable: bool = False) -> Request:
         """The request as it goes back to the scheduler: ahead of the rest, past the dupe filter and mostly the cache."""
@@ -415,30 +402,14 @@ class CapSolverMiddleware:
             trail.stopped = True
             self._count("stopped")
             return self._resend(request, trail)
-        self._report(error, challenge)
+        self._report.failed(error, challenge)
         if self.settings.on_error != "pass" or isinstance(error, (CaptchaConfigurationError, CaptchaCancelledError)):
             raise error
         return None
 
-    def _report(self, error: CaptchaError, challenge: Challenge | None) -> None:
-        self._count(f"failed/{type(error).__name__}")
-        if challenge is not None:
-            url = urlsplit(challenge.url)  # its query may hold secrets
-            error.add_context(f"{challenge.family} at {url.hostname}{url.path[:80]}")
-        # One line told what the breaker refuses, and that the crawl stops, when that began.
-        told = isinstance(error.__cause__, CaptchaError) or isinstance(error, CaptchaCancelledError)
-        logger.log(logging.DEBUG if told else logging.WARNING, "%s", error.message)
-
     def _may_wait_on_disk(self, trail: Trail) -> bool:
         """When the crawl stops, a request with a JOBDIR waits for the next run: once, or an inline one would spin."""
         return bool(self._crawler.settings["JOBDIR"]) and not trail.stopped and self._capsolver.is_stopping()
-
-    def _count(self, name: str, value: float = 1) -> None:
-        key = f"capsolver/{name}"
-        if isinstance(value, float):  # money and seconds, without the noise of adding them up
-            self._stats.set_value(key, round(self._stats.get_value(key, 0) + value, 6))
-        else:
-            self._stats.inc_value(key, value)
 
 
 def _must_go_back(response: Response, trail: Trail) -> bool:

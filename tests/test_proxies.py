@@ -6,6 +6,7 @@ import base64
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import scrapy
 from hypothesis import given
 from hypothesis import strategies as st
 from scrapy import Request
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+# Scrapy 2.13 wants it, and later ones warn about it.
+SPIDER: dict[str, Any] = {"spider": None} if scrapy.version_info < (2, 14) else {}
+
+
 class Crawler:
     """As much of one as is asked for here."""
 
@@ -40,7 +45,7 @@ def read(url: str | None, *, passed: bool = False, encoding: str = "latin-1", **
     """The proxy of a request with this in its meta, before or after HttpProxyMiddleware."""
     request = Request("https://shop.example/", meta={"proxy": url}, headers=headers)
     if passed:
-        HttpProxyMiddleware(encoding).process_request(request)
+        HttpProxyMiddleware(encoding).process_request(request, **SPIDER)
         assert "@" not in str(request.meta["proxy"])
     return proxy_of(Crawler(encoding=encoding), request)  # type: ignore[arg-type]
 
@@ -129,7 +134,7 @@ def test_proxies_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert proxy_of(crawler, Request("http://shop.example/")) is None
     assert proxy_of(crawler, Request("https://shop.example/", meta={"proxy": None})) is None
     passed = Request("https://shop.example/")
-    middleware.process_request(passed)
+    middleware.process_request(passed, **SPIDER)
     assert proxy_of(crawler, passed) == found
 
 

@@ -14,7 +14,6 @@ from typing import Any
 from scrapy_capsolver.api.codes import NO_ENVELOPE, Rule, rule_of, rule_of_http_status
 
 MAX_DESCRIPTION = 200  # characters; descriptions end up in log lines
-_UNPRINTABLE = re.compile(r"[^\x20-\x7e\xa0-\ud7ff\ue000-\ufffd]+")
 _CODE = re.compile(r"[A-Z0-9_]{1,64}")
 _TASK_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
@@ -70,8 +69,10 @@ class Balance:
 
 
 def readable(text: object) -> str:
-    """Untrusted text, fit for a log line: no control characters, not long."""
-    return _UNPRINTABLE.sub(" ", text if isinstance(text, str) else "")[:MAX_DESCRIPTION].strip()
+    """Untrusted text, fit for a log line: on one line, printable, not long."""
+    start = text[: 4 * MAX_DESCRIPTION] if isinstance(text, str) else ""
+    words = "".join(letter if letter.isprintable() else " " for letter in start).split()
+    return " ".join(words)[:MAX_DESCRIPTION].strip()
 
 
 def read_envelope(http_status: int, body: bytes) -> tuple[dict[str, Any], Fault | None]:

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from scrapy_capsolver.api.codes import INVALID_TASK_DATA, RULES, Action
@@ -167,6 +167,7 @@ _ENVELOPES = st.fixed_dictionaries(
 )
 
 
+@example(400, b'{"errorCode": "0\\u00a00", "errorDescription": "a\\u2028b"}')
 @given(
     st.integers(100, 599),
     _ENVELOPES.map(lambda e: json.dumps(e).encode()) | _JSON.map(lambda v: json.dumps(v).encode()) | st.binary(),

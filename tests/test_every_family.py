@@ -53,6 +53,12 @@ SOLVED: list[tuple[str, Any, str]] = [
     ("/recaptcha-v2-enterprise/1", True, "ReCaptchaV2EnterpriseTaskProxyLess"),
     ("/recaptcha-v3/1", True, "ReCaptchaV3TaskProxyLess"),
     ("/recaptcha-v3-enterprise/1", True, "ReCaptchaV3EnterpriseTaskProxyLess"),
+    ("/recaptcha-v3/1", {"type": "ReCaptchaV3M1TaskProxyLess"}, "ReCaptchaV3M1TaskProxyLess"),
+    (
+        "/recaptcha-v3-enterprise/1",
+        {"type": "ReCaptchaV3EnterpriseM1TaskProxyLess"},
+        "ReCaptchaV3EnterpriseM1TaskProxyLess",
+    ),
     ("/turnstile/1", True, "AntiTurnstileTaskProxyLess"),
     ("/aws-waf/1", True, "AntiAwsWafTaskProxyLess"),
     ("/geetest-v3/1", V3, "GeeTestTaskProxyLess"),
@@ -256,4 +262,4 @@ def test_every_type_is_here() -> None:
     named = {task_type for _, _, task_type in SOLVED}
     types = {name for family in FAMILIES for name in family.types}
     with_proxy = {name for family in FAMILIES for name, kind in family.types.items() if "proxy" in kind.required}
-    assert types - with_proxy - named == {"ReCaptchaV3M1TaskProxyLess", "ReCaptchaV3EnterpriseM1TaskProxyLess"}
+    assert types - with_proxy == named

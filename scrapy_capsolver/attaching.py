@@ -8,7 +8,6 @@ cookie jar, from which it would go along with other proxies.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, WeakSet
@@ -139,13 +138,10 @@ def _issued(request: Request, response: Response, names: set[str]) -> dict[str, 
     kept = [header for header in headers if header.partition(b"=")[0].strip().decode("latin-1") not in names]
     if len(kept) == len(headers):
         return {}
-    issued = {
+    issued = {  # without those that have expired, which a jar does not make
         cookie.name: cookie.value
         for cookie in CookieJar().make_cookies(response, request)
-        if cookie.name in names
-        and cookie.value is not None
-        and cookie_value(cookie.value)
-        and not (cookie.expires is not None and cookie.expires <= time.time())
+        if cookie.name in names and cookie.value is not None and cookie_value(cookie.value)
     }
     if kept:
         response.headers.setlist("Set-Cookie", kept)

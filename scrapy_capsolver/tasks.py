@@ -146,7 +146,6 @@ class TaskMaker:
             if found.refusal:
                 raise found.error(found.refusal)
             self._challenge = self._having(choose_type(found, self._family, self._flag, self._proxy, self._settings))
-            self._seen_by = agent or self._seen_by
         fetched = [
             await fetch_part(self._crawler, url, self._challenge.url, self._request) for url in self._challenge.fetch
         ]

@@ -170,3 +170,22 @@ async def test_nor_does_the_meta_of_a_page_that_its_site_failed_to_give() -> Non
         )
         assert done.response.status == 500
         assert KEY not in done.response.meta
+
+
+@deferred_f_from_coro_f
+async def test_a_captcha_page_is_known_by_its_compressed_body(tmp_path: Path) -> None:
+    """No header says that it is one."""
+    async with simulator() as capsolver:
+        settings = cached(tmp_path, DOWNLOADER_MIDDLEWARES={Compressing: 950})
+        done = await crawl(capsolver, ["/query/turnstile/1"], CAPSOLVER_RETRY_TIMES=0, **settings)
+        assert done.errors  # the flag names no place for the token
+        assert stored(tmp_path) == []
+
+
+@deferred_f_from_coro_f
+async def test_what_is_decoded_to_be_looked_at_is_not_counted_twice(tmp_path: Path) -> None:
+    async with simulator() as capsolver:
+        settings = cached(tmp_path, DOWNLOADER_MIDDLEWARES={Compressing: 950})
+        done = await crawl(capsolver, ["/free/1"], **settings)
+        assert done.response.css(".product::text").get() == "Product 1"
+        assert done.stats["httpcompression/response_count"] == 1

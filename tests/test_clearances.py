@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import json
+import time
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from scrapy import Request
-from scrapy.http import FormRequest
+from scrapy import Request, signals
+from scrapy.exceptions import CloseSpider
+from scrapy.http import FormRequest, Response
 from scrapy.utils.defer import deferred_f_from_coro_f
+from scrapy.utils.test import get_crawler
 
+from scrapy_capsolver.clearing import Clearing
 from scrapy_capsolver.errors import (
+    CaptchaCancelledError,
     CaptchaConfigurationError,
     CaptchaError,
     CaptchaProxyError,
     UnsolvableCaptchaError,
 )
+from scrapy_capsolver.families import family as family_named
+from scrapy_capsolver.settings import CapSolverSettings
+from scrapy_capsolver.solving.clearances import Clearances
+from scrapy_capsolver.stores import Clearance, Key, MemoryStore
+from scrapy_capsolver.trail import Trail
 from tests.crawls import Crawl, crawl, simulator
 from tests.proxies import Running, proxy
 
@@ -459,3 +472,248 @@ async def test_a_store_that_cannot_be_opened_is_one_clear_line(
         await crawl(capsolver, [request(capsolver, "/free/1")], CAPSOLVER_STORE=str(tmp_path))
         (line,) = [record.getMessage() for record in caplog.records if "CAPSOLVER_STORE" in record.getMessage()]
         assert f"CAPSOLVER_STORE is {str(tmp_path)!r}" in line
+
+
+# One request and its answer, without a network
+
+
+class Wearing:
+    """The clearances of a crawl that is not run: requests reach its downloader as a test says."""
+
+    def __init__(self, **clearances: Clearance) -> None:
+        self.crawler = get_crawler()
+        self.clearances = Clearances(MemoryStore(), ("aws_waf", "cloudflare_challenge", "datadome"))
+        self.counts: Counter[str] = Counter()
+        settings = CapSolverSettings(api_key="k")
+        service: Any = self
+        self.clearing = Clearing(self.crawler, settings, service, lambda name: self.counts.update([name]))
+        for family, clearance in clearances.items():
+            self.keep(family, clearance)
+
+    async def wait(self, outcome: Any) -> Any:
+        return await outcome
+
+    def keep(self, family: str, clearance: Clearance) -> None:
+        key = Key("example.com", "example.com", family, "", "ours", "")
+        do(self.clearances.keep(key, clearance))
+
+    def send(self, url: str = "https://www.example.com/") -> Request:
+        """A request with what it has on when it is on the wire."""
+        request = Request(url, headers={"User-Agent": "ours"}, meta={"proxy": None})
+        do(self.clearing.wait(request, Trail.of(request)))
+        self.crawler.signals.send_catch_log(signals.request_reached_downloader, request=request, spider=None)
+        return request
+
+    def answer(self, request: Request, *cookies: str, status: int = 200) -> Response:
+        response = Response(request.url, status=status, headers={"Set-Cookie": list(cookies)} if cookies else None)
+        self.crawler.signals.send_catch_log(
+            signals.response_downloaded, request=request, response=response, spider=None
+        )
+        return response
+
+    def held(self) -> dict[str, str]:
+        """Names and values of all cookies."""
+        found = do(self.clearances._store.load("example.com")).values()
+        return {name: value for one in found for name, value in one.cookies.items()}
+
+
+def do(coroutine: Any) -> Any:
+    """The result of a coroutine that waits for nothing."""
+    with pytest.raises(StopIteration) as stopped:
+        coroutine.send(None)
+    return stopped.value.value
+
+
+ONE = Clearance("1", "www.example.com", {"datadome": "a"}, None, 1000.0)
+
+
+def test_cookie_and_user_agent_are_on_while_it_is_on_the_wire_alone() -> None:
+    wearing = Wearing(datadome=replace(ONE, user_agent="theirs"))
+    request = wearing.send()
+    assert (request.headers["Cookie"], request.headers["User-Agent"]) == (b"datadome=a", b"theirs")
+    assert wearing.clearing.holds(request, "datadome")
+    assert not wearing.clearing.holds(request, "aws_waf")
+    assert wearing.clearing.user_agent(request) == "theirs"
+    wearing.answer(request)
+    assert "Cookie" not in request.headers
+    assert request.headers["User-Agent"] == b"ours"
+    assert wearing.clearing.user_agent(request) == "theirs"  # as the site saw it
+    assert do(wearing.clearing.accepted(request)) == {"cookies": {"datadome": "a"}, "userAgent": "theirs"}
+
+
+def test_what_was_earned_over_https_does_not_go_over_http() -> None:
+    wearing = Wearing(datadome=ONE)
+    plain = "http://www.example.com/"
+    request = wearing.send(plain)
+    assert "Cookie" not in request.headers
+    assert not wearing.clearing.holds(request, "datadome")
+    wearing.keep("datadome", replace(ONE, secure=False))
+    assert wearing.send(plain).headers["Cookie"] == wearing.send().headers["Cookie"] == b"datadome=a"
+
+
+@pytest.mark.parametrize(
+    ("issued", "status", "held", "left"),
+    [
+        ("datadome=b; Path=/", 200, "b", []),
+        ("datadome=b; Path=/", 302, "b", []),
+        ("datadome=a", 200, "a", []),
+        # An answer that is no page, and what deletes it or cannot be a cookie's value: it stays as it was, but in no jar.
+        ("datadome=b", 403, "a", []),
+        ("datadome=b", 500, "a", []),
+        ("datadome=b; Max-Age=0", 200, "a", []),
+        ("datadome=b; Expires=Thu, 01 Jan 1970 00:00:00 GMT", 200, "a", []),
+        ("datadome=", 200, "a", []),
+        ("datadome=ł", 200, "a", []),
+        ("datadome2=b", 200, "a", [b"datadome2=b"]),
+    ],
+)
+def test_what_the_site_issues_anew(issued: str, status: int, held: str, left: list[bytes]) -> None:
+    wearing = Wearing(datadome=ONE)
+    request = wearing.send()
+    response = wearing.answer(request, issued, "session=1", status=status)
+    do(wearing.clearing.accepted(request))
+    assert wearing.held() == {"datadome": held}
+    assert wearing.send().headers["Cookie"] == b"datadome=" + held.encode()
+    assert response.headers.getlist("Set-Cookie") == [*left, b"session=1"]
+    assert wearing.counts["clearances/renewed"] == (held == "b")
+
+
+def test_of_answers_that_overtake_each_other_the_newest_is_kept() -> None:
+    wearing = Wearing(datadome=ONE)
+    first, second = wearing.send(), wearing.send()
+    wearing.answer(first, "datadome=b")
+    assert second.headers["Cookie"] == b"datadome=b"  # it waited in the downloader's queue
+    wearing.answer(second, "datadome=c")
+    for request in (second, first):
+        do(wearing.clearing.accepted(request))
+    assert wearing.held() == {"datadome": "c"}
+
+
+def test_an_answered_request_is_left_alone_by_what_comes_later() -> None:
+    wearing = Wearing(datadome=ONE)
+    first, second, third = wearing.send(), wearing.send(), wearing.send()
+    wearing.answer(first)
+    wearing.clearing.detach(second)  # its download failed
+    wearing.answer(third, "datadome=b")
+    assert "Cookie" not in first.headers
+    assert "Cookie" not in second.headers
+
+
+def test_of_two_user_agents_the_newest_has_the_request() -> None:
+    older, newer = replace(ONE, user_agent="old"), Clearance("2", ONE.host, {"cf_clearance": "b"}, "new", 2000.0)
+    anyone = Clearance("3", ONE.host, {"aws-waf-token": "c"}, None, 500.0)
+    wearing = Wearing(datadome=older, cloudflare_challenge=newer, aws_waf=anyone)
+    request = wearing.send()
+    assert request.headers["Cookie"] == b"aws-waf-token=c; cf_clearance=b"
+    assert request.headers["User-Agent"] == b"new"
+    # The gate that is met for want of the other one is opened anew, for this user agent.
+    assert wearing.clearing.refused(request, "datadome") == older
+
+
+def test_one_that_never_opened_anything_is_waste_once() -> None:
+    wearing = Wearing(datadome=ONE)
+    requests = [wearing.send(), wearing.send()]
+    assert [wearing.clearing.refused(request, "datadome") for request in requests] == [ONE, ONE]
+    assert wearing.clearing.refused(requests[0], "aws_waf") is None
+    assert wearing.counts == {"wasted/rejected": 1}
+    served = Wearing(datadome=ONE)
+    request = served.send()
+    do(served.clearing.accepted(request))
+    assert served.clearing.refused(request, "datadome") == ONE
+    assert served.counts == {}
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_what_is_known_of_a_clearance(scheme: str) -> None:
+    wearing = Wearing()
+    solved: Any = SimpleNamespace(solution={"cookie": "datadome=x; Max-Age=3600"}, solved_at=7.0)
+
+    async def solve() -> Any:
+        return solved
+
+    url = f"{scheme}://www.example.com/"
+    request = wearing.send(url)
+    made: Any = family_named("datadome")
+    clearance = do(wearing.clearing.obtain(made, url, request, solve)).clearance
+    assert (clearance.host, clearance.cookies, clearance.solved_at) == ("www.example.com", {"datadome": "x"}, 7.0)
+    assert clearance.secure == (scheme == "https")
+    assert clearance.expires is not None
+    assert clearance.expires > time.time()
+
+
+def test_a_solution_that_is_no_clearance_is_waste() -> None:
+    wearing = Wearing()
+    made: Any = family_named("datadome")
+
+    async def solve() -> Any:
+        return SimpleNamespace(solution={}, solved_at=7.0)
+
+    request = wearing.send()
+    with pytest.raises(UnsolvableCaptchaError):
+        wearing.clearing.obtain(made, request.url, request, solve).send(None)
+    assert wearing.counts == {"wasted/unusable": 1}
+    assert wearing.held() == {}
+
+
+def test_one_of_another_host_that_is_refused_here_still_opens_that_one() -> None:
+    wearing = Wearing(datadome=replace(ONE, host="api.example.com"))
+    request = wearing.send()
+    made: Any = family_named("datadome")
+
+    async def solve() -> Any:
+        return SimpleNamespace(solution={"cookie": "datadome=x"}, solved_at=2000.0)
+
+    do(wearing.clearing.obtain(made, request.url, request, solve))
+    assert wearing.send().headers["Cookie"] == b"datadome=x"
+    assert wearing.send("https://api.example.com/").headers["Cookie"] == b"datadome=a"
+
+
+# What is left on a request whose download failed
+
+
+@deferred_f_from_coro_f
+async def test_a_request_that_failed_has_nothing_on() -> None:
+    """An errback, RetryMiddleware or a queue on disk may send it again, by another way."""
+    async with simulator() as capsolver:
+
+        def parse(done: Crawl, spider: Any, response: Any) -> Any:
+            done.extra.append(response.meta["capsolver_solution"]["cookies"]["aws-waf-token"])
+            return [request(capsolver, "/aws-waf/2", errback=spider.failed, meta={"download_maxsize": 1})]
+
+        done = await crawl(capsolver, [request(capsolver, "/aws-waf/1")], parse=parse)
+        (failure,) = done.failures
+        assert capsolver.state()["site"]["clearances"]["passed"] == {"aws-waf": 2}  # it was on
+        assert done.extra[0].encode() not in failure.request.headers.to_string()  # type: ignore[attr-defined]
+
+
+@deferred_f_from_coro_f
+async def test_a_page_that_is_gated_now_and_then_does_not_go_round_for_ever(by: Running) -> None:
+    """Whoever looks at it with the user agent that CapSolver solves for sees the page; the crawl sees the gate."""
+
+    class Fickle:
+        def process_response(self, request: Request, response: Any, spider: Any = None) -> Any:
+            if request.headers["User-Agent"] != b"a crawler of ours":
+                return response.replace(status=200, body=b"<h1>Open</h1>", headers={"Content-Type": "text/html"})
+            return response
+
+    async with simulator() as capsolver:
+        first = request(capsolver, "/datadome/1", by)
+        done = await crawl(capsolver, [first], DOWNLOADER_MIDDLEWARES={Fickle: 900}, USER_AGENT="a crawler of ours")
+        assert type(done.error) is UnsolvableCaptchaError
+        assert capsolver.state()["tasks"]["created"] == 0
+        assert capsolver.state()["site"]["requests"] == 2 * 3 + 1
+
+
+@deferred_f_from_coro_f
+async def test_whoever_waits_for_a_clearance_is_not_sent_when_the_crawl_stops() -> None:
+    async with simulator(solve_seconds=(100, 100)) as capsolver:
+
+        def parse(done: Crawl, spider: Any, response: Any) -> None:
+            raise CloseSpider("enough")
+
+        requests = [request(capsolver, f"/aws-waf/{n}", priority=9 - n) for n in range(4)]
+        requests.append(request(capsolver, "/free/1", flag=None, priority=-1))  # which waits for nothing
+        done = await crawl(capsolver, requests, parse=parse, CONCURRENT_REQUESTS=1)
+        assert [type(error) for error in done.errors] == [CaptchaCancelledError] * 4
+        assert done.ours()["clearances/awaited"] == 3
+        assert capsolver.state()["site"]["gates_shown"] == {"aws-waf": 1}

@@ -16,6 +16,7 @@ from scrapy.utils.defer import deferred_f_from_coro_f
 from scrapy_capsolver.errors import CaptchaConfigurationError, CaptchaProxyError
 from scrapy_capsolver.families import Challenge, family, family_of
 from scrapy_capsolver.flag import Flag, parse_flag
+from scrapy_capsolver.identity import key_of
 from scrapy_capsolver.proxies import Proxy, proxy_of
 from scrapy_capsolver.settings import CapSolverSettings
 from scrapy_capsolver.tasks import choose_type
@@ -114,6 +115,21 @@ def test_the_encoding_of_credentials_is_scrapys_setting() -> None:
 def test_what_cannot_be_read_is_an_error_that_does_not_show_it(url: str) -> None:
     with pytest.raises(CaptchaProxyError, match="no address that can be read"):
         read(url)
+
+
+def test_the_credentials_in_the_address_go_before_those_of_a_proxy_before() -> None:
+    """A middleware that gives a retried request another proxy leaves the header as it was; Scrapy's replaces it."""
+    header = {"Proxy-Authorization": "Basic " + base64.b64encode(b"old:one").decode()}
+    found = read("http://new:two@p.example:1", **header)
+    assert (found.user, found.password) == ("new", "two")
+
+
+def test_a_proxy_that_cannot_be_read_is_another_identity_than_none() -> None:
+    keys = [
+        key_of(Crawler(), Request("https://shop.example/", meta={"proxy": url}), "secret")  # type: ignore[arg-type]
+        for url in (None, "http://[", "http://:80")
+    ]
+    assert len({key.proxy for key in keys}) == 3
 
 
 def test_another_kind_of_authorization_is_an_error() -> None:
@@ -258,7 +274,11 @@ def by() -> Iterator[Running]:
     ("path", "flag"),
     [
         ("/recaptcha-v2/1", {"proxied": True}),
+        ("/recaptcha-v2-enterprise/1", {"proxied": True}),
+        ("/recaptcha-v3/1", {"proxied": True}),
         ("/recaptcha-v3-enterprise/1", {"proxied": True}),
+        ("/recaptcha-v3/1", {"type": "ReCaptchaV3M1Task"}),
+        ("/recaptcha-v3-enterprise/1", {"type": "ReCaptchaV3EnterpriseM1Task"}),
         ("/turnstile/1", {"type": "AntiTurnstileTask"}),
         ("/mtcaptcha/1", {"proxied": True}),
     ],

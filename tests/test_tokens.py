@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections import deque
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from scrapy import Request
-from scrapy.utils.defer import deferred_f_from_coro_f
+from scrapy import Request, signals
+from scrapy.utils.defer import deferred_f_from_coro_f, maybe_deferred_to_future
+from scrapy.utils.test import get_crawler
 from twisted.internet.error import ConnectError
+from twisted.internet.task import deferLater
 
 import scrapy_capsolver.middleware
 from scrapy_capsolver.families import family
+from scrapy_capsolver.slots import DownloadQueue
 from tests.crawls import crawl, simulator
 
 
@@ -176,3 +181,58 @@ async def test_no_token_is_sent_too_old_whatever_the_delay(delay: float) -> None
         tokens = capsolver.state()["tokens"]
         assert (tokens["refused"], tokens["presented_twice"]) == ({}, 0)
         assert tokens["accepted"] == number
+
+
+class Queue:
+    """As much of a downloader as :class:`DownloadQueue` asks for, with one site's queue: "U..." is urgent."""
+
+    def __init__(self, *names: str, delay: float = 2.0) -> None:
+        crawler: Any = get_crawler()
+        self.crawler = crawler
+        self.slot = SimpleNamespace(delay=delay, queue=deque())
+        self.requests = {name: Request(f"https://www.example.com/{name}") for name in names}
+        downloader = SimpleNamespace(
+            slots={"www.example.com": self.slot}, get_slot_key=lambda request: request.url[8:23]
+        )
+        crawler.engine = self.engine = SimpleNamespace(downloader=downloader)
+        self.queue = DownloadQueue(crawler, lambda request: request.url[24] == "U")
+
+    async def arrive(self) -> list[str]:
+        """As Scrapy's downloader has it, which tells of a request before that is in the queue; and what became of it."""
+        for request in self.requests.values():
+            self.crawler.signals.send_catch_log(signals.request_reached_downloader, request=request, spider=None)
+            self.slot.queue.append((request, None))
+            await maybe_deferred_to_future(deferLater(reactor(), 0, lambda: None))
+        return [request.url[24:] for request, _ in self.slot.queue]
+
+
+def reactor() -> Any:
+    from twisted.internet import reactor
+
+    return reactor
+
+
+@deferred_f_from_coro_f
+async def test_urgent_requests_go_first_and_in_the_order_in_which_they_came() -> None:
+    queue = Queue("1", "2", "U1", "3", "U2", "U3", "4")
+    queue.queue.hurry()
+    queue.queue.hurry()
+    assert await queue.arrive() == ["U1", "U2", "U3", "1", "2", "3", "4"]
+    only = Queue("U1", "U2", "U3")
+    only.queue.hurry()
+    assert await only.arrive() == ["U1", "U2", "U3"]
+    idle = Queue("1", "U1")
+    assert await idle.arrive() == ["1", "U1"]  # nothing of ours is on its way: not a call for any request
+
+
+@deferred_f_from_coro_f
+async def test_the_longest_wait_is_that_behind_the_urgent_ones() -> None:
+    queue = Queue("1", "2", "U1", "3", "U2")
+    await queue.arrive()
+    asked = Request("https://www.example.com/U3")
+    assert queue.queue.wait(asked) == 3 * 2.0 * 1.5  # two of them, itself, and a delay that may be half as long again
+    assert queue.queue.wait(Request("https://other.example.com/U3")) == 0.0
+    queue.slot.delay = 0
+    assert queue.queue.wait(asked) == 0.0
+    queue.engine.downloader = object()  # somebody else's, without slots
+    assert queue.queue.wait(asked) == 0.0

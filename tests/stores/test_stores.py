@@ -133,6 +133,22 @@ def test_what_another_writes_is_seen(tmp_path: Path) -> None:
     other.close()
 
 
+def test_a_newer_one_that_comes_between_reading_and_writing_stays(tmp_path: Path) -> None:
+    other = SQLiteStore(str(tmp_path / "c"))
+
+    class Overtaken(SQLiteStore):
+        async def load(self, site: str) -> Any:
+            found = dict(await super().load(site))
+            await other.save(KEY, replace(ONE, id="2", solved_at=2000.0))
+            return found
+
+    store = Overtaken(str(tmp_path / "c"))
+    do(store.save(KEY, ONE))
+    assert held(other)[KEY].id == "2"
+    store.close()
+    other.close()
+
+
 def test_what_is_old_or_expired_is_forgotten_at_start(tmp_path: Path) -> None:
     store = SQLiteStore(str(tmp_path / "c"))
     now = time.time()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import signal
 import socket
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,10 @@ hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
 
 ExecutionEngine._SLOT_HEARTBEAT_INTERVAL = 0.1
+
+# A shell that starts the tests in the background has them ignore SIGINT, and so would the processes that they send it to.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

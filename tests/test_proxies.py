@@ -247,6 +247,12 @@ def test_a_type_that_needs_a_proxy_without_one(flag: Any) -> None:
         chosen(V2, None, flag)
 
 
+def test_a_private_proxy_is_refused_before_there_is_a_task() -> None:
+    with pytest.raises(CaptchaProxyError, match="is this machine itself"):
+        chosen(AWS, Proxy("http", "127.0.0.1", 3128))
+    assert chosen(V2, Proxy("http", "127.0.0.1", 3128)) == V2  # which needs none
+
+
 @pytest.mark.parametrize(
     ("flag", "words"),
     [

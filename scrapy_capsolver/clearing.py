@@ -121,13 +121,11 @@ class Clearing:
             self._count("clearances/shared")
         return obtained
 
-    async def accepted(self, request: Request) -> dict[str, Any] | None:
-        """The request brought its page: keep what the site issued anew, and tell with what it was sent."""
+    def accepted(self, request: Request) -> dict[str, Any] | None:
+        """The request brought its page: with what was it sent?"""
         sent = self._attacher.sent(request)
-        for key, renewed in sent.renewed.items():
+        if sent.renewed:
             self._count("clearances/renewed")
-            # Of answers that overtook each other the newest was noted last.
-            await self._clearances.keep(key, self._clearances.held(key.site).get(key, renewed))
         if not sent.clearances:
             return None
         self._proven.update(one.id for one in sent.clearances.values())

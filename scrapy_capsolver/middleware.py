@@ -192,7 +192,7 @@ class CapSolverMiddleware:
                     raise
                 settled = False
             if challenge is None:
-                return await self._through(request, response, trail, settled=settled)
+                return self._through(request, response, trail, settled=settled)
             if "cached" in response.flags and not request.meta.get("dont_cache"):
                 # What the cache holds was gated once: look whether it still is.
                 return self._resend(request, trail)
@@ -213,11 +213,9 @@ class CapSolverMiddleware:
         except CaptchaError:
             return True
 
-    async def _through(
-        self, request: Request, response: Response, trail: Trail, *, settled: bool
-    ) -> Request | Response:
+    def _through(self, request: Request, response: Response, trail: Trail, *, settled: bool) -> Request | Response:
         """The page itself: to the callback with it, or first back to the page that a redirect led away from."""
-        cleared = await self._clearing.accepted(request)
+        cleared = self._clearing.accepted(request)
         if not settled and _must_go_back(response, trail):
             assert trail.origin is not None
             trail.go_back, trail.went_back, trail.carrier = False, True, ""

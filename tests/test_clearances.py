@@ -538,7 +538,7 @@ def test_cookie_and_user_agent_are_on_while_it_is_on_the_wire_alone() -> None:
     assert "Cookie" not in request.headers
     assert request.headers["User-Agent"] == b"ours"
     assert wearing.clearing.user_agent(request) == "theirs"  # as the site saw it
-    assert do(wearing.clearing.accepted(request)) == {"cookies": {"datadome": "a"}, "userAgent": "theirs"}
+    assert wearing.clearing.accepted(request) == {"cookies": {"datadome": "a"}, "userAgent": "theirs"}
 
 
 def test_what_was_earned_over_https_does_not_go_over_http() -> None:
@@ -571,7 +571,7 @@ def test_what_the_site_issues_anew(issued: str, status: int, held: str, left: li
     wearing = Wearing(datadome=ONE)
     request = wearing.send()
     response = wearing.answer(request, issued, "session=1", status=status)
-    do(wearing.clearing.accepted(request))
+    wearing.clearing.accepted(request)
     assert wearing.held() == {"datadome": held}
     assert wearing.send().headers["Cookie"] == b"datadome=" + held.encode()
     assert response.headers.getlist("Set-Cookie") == [*left, b"session=1"]
@@ -585,8 +585,15 @@ def test_of_answers_that_overtake_each_other_the_newest_is_kept() -> None:
     assert second.headers["Cookie"] == b"datadome=b"  # it waited in the downloader's queue
     wearing.answer(second, "datadome=c")
     for request in (second, first):
-        do(wearing.clearing.accepted(request))
+        wearing.clearing.accepted(request)
     assert wearing.held() == {"datadome": "c"}
+
+
+def test_what_is_issued_anew_is_sent_by_who_comes_before_its_page_is_looked_at() -> None:
+    wearing = Wearing(datadome=ONE)
+    wearing.answer(wearing.send(), "datadome=b")
+    assert wearing.held() == {"datadome": "b"}
+    assert wearing.send().headers["Cookie"] == b"datadome=b"
 
 
 def test_an_answered_request_is_left_alone_by_what_comes_later() -> None:
@@ -618,7 +625,7 @@ def test_one_that_never_opened_anything_is_waste_once() -> None:
     assert wearing.counts == {"wasted/rejected": 1}
     served = Wearing(datadome=ONE)
     request = served.send()
-    do(served.clearing.accepted(request))
+    served.clearing.accepted(request)
     assert served.clearing.refused(request, "datadome") == ONE
     assert served.counts == {}
 

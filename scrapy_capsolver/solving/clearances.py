@@ -141,12 +141,14 @@ class Clearances:
         return Obtained(clearance, solved)
 
     def note(self, key: Key, clearance: Clearance) -> None:
-        """A clearance whose cookies the site has issued anew, until :meth:`keep` gives it to the store."""
-        if key in self.held(key.site):
+        """Keep a clearance whose cookies the site has issued anew, unless it was dropped or replaced meanwhile."""
+        held = self.held(key.site).get(key)
+        if held is not None and held.id == clearance.id:
             self._sites[key.site] = {**self.held(key.site), **dict.fromkeys(_keys(key, clearance), clearance)}
+            # At once: whoever asks the store next must not get the old ones.
+            Deferred.fromCoroutine(self.keep(key, clearance))
 
     async def keep(self, key: Key, clearance: Clearance) -> None:
-        """Also a clearance whose cookies the site has issued anew."""
         for one in _keys(key, clearance):
             await self._store.save(one, clearance)
         await self.load(key.site)

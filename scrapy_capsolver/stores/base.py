@@ -49,7 +49,10 @@ class Clearance:
 
 
 class Store(Protocol):
-    """Clearances by key. Its methods are coroutines, as a store may be on another machine."""
+    """Clearances by key. Its methods are coroutines, as a store may be on another machine.
+
+    They do not raise: a store that fails says so in the log, and the crawl goes on with what it knows.
+    """
 
     @property
     def is_empty(self) -> bool:

@@ -21,7 +21,7 @@ from scrapy_capsolver.sites import is_secure
 from scrapy_capsolver.trail import KEY
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from scrapy import Request
     from scrapy.crawler import Crawler
@@ -46,6 +46,10 @@ class Sent:
     """Headers as they were without."""
     renewed: dict[Key, Clearance] = field(default_factory=dict)
     """Clearances with the cookies that the site issued anew in its answer."""
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        return {name: value for one in self.clearances.values() for name, value in one.cookies.items()}
 
 
 class Attacher:
@@ -87,7 +91,6 @@ class Attacher:
         trail = request.meta.get(KEY)
         if trail and trail.get("wears"):
             self._attach(request)
-            self._waiting.add(request)
 
     def _attach(self, request: Request) -> None:
         key = key_of(self._crawler, request, self._secret)
@@ -99,20 +102,18 @@ class Attacher:
         sent = Sent(mine, agent, {key: one for key, one in found.items() if key not in mine})
         sent.before = {name: request.headers.getlist(name) for name in _WORN}
         self._sent[request] = sent
-        cookies = {name: value for one in mine.values() for name, value in one.cookies.items()}
-        if cookies:
-            set_cookies(request.headers, cookies)
+        self._waiting.add(request)
+        if sent.cookies:
+            set_cookies(request.headers, sent.cookies)
         if agent is not None:
             request.headers["User-Agent"] = agent
 
     def _downloaded(self, request: Request, response: Response) -> None:
-        self._waiting.discard(request)
         sent = self._sent.get(request)
         if sent is None:
             return
         self.detach(request)
-        names = {name for clearance in sent.clearances.values() for name in clearance.cookies}
-        issued = _issued(request, response, names)
+        issued = _issued(request, response, sent.cookies.keys())
         if response.status < 400:
             for key, clearance in sent.clearances.items():
                 fresh = {name: issued[name] for name in clearance.cookies if name in issued}
@@ -127,10 +128,9 @@ class Attacher:
         for request in list(self._waiting):
             self.detach(request)
             self._attach(request)
-            self._waiting.add(request)
 
 
-def _issued(request: Request, response: Response, names: set[str]) -> dict[str, str]:
+def _issued(request: Request, response: Response, names: Collection[str]) -> dict[str, str]:
     """The cookies of these names that the response sets. They are taken out of it, or they would enter the jar."""
     headers = response.headers.getlist("Set-Cookie")
     if not headers or not names:

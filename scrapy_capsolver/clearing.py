@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from scrapy_capsolver.attaching import Attacher
 from scrapy_capsolver.errors import CaptchaCancelledError, CaptchaError
-from scrapy_capsolver.identity import host_of, key_of
+from scrapy_capsolver.identity import host_of, key_of, user_agent_of
 from scrapy_capsolver.sites import is_secure
 from scrapy_capsolver.stores import Clearance, Key
 from scrapy_capsolver.tasks import NotGatedError
@@ -86,14 +86,21 @@ class Clearing:
     def user_agent(self, request: Request) -> str:
         """As the site saw it last."""
         agent = self._attacher.sent(request).agent
-        return (request.headers.get("User-Agent") or b"").decode("latin-1") if agent is None else agent
+        return user_agent_of(request) if agent is None else agent
 
     async def obtain(
-        self, family: ClearanceFamily, url: str, request: Request, solve: Callable[[], Awaitable[Solved]]
+        self,
+        family: ClearanceFamily,
+        url: str,
+        request: Request,
+        refused: Clearance | None,
+        solve: Callable[[], Awaitable[Solved]],
     ) -> Obtained:
-        """A clearance for the challenge at ``url``: held by now, being solved for another request, or solved now."""
+        """A clearance for the challenge at ``url`` other than the one that was ``refused``.
+
+        It is held by now, being solved for another request, or solved now.
+        """
         key, host = self._identity(request)
-        refused = self.refused(request, family.name)
         # What was earned at another host of the site does not open this one, and still opens that one.
         elsewhere = refused is not None and refused.host != host
         key = replace(key, family=family.name, scope=host if family.per_host or elsewhere else key.site)
@@ -129,9 +136,7 @@ class Clearing:
         if not sent.clearances:
             return None
         self._proven.update(one.id for one in sent.clearances.values())
-        cookies = {name: value for one in sent.clearances.values() for name, value in one.cookies.items()}
-        agent = next((one.user_agent for one in sent.clearances.values() if one.user_agent), None)
-        return {"cookies": cookies, **({} if agent is None else {"userAgent": agent})}
+        return {"cookies": sent.cookies, **({} if sent.agent is None else {"userAgent": sent.agent})}
 
     def _identity(self, request: Request) -> tuple[Key, str]:
         return key_of(self._crawler, request, self._secret), host_of(request.url)

@@ -26,9 +26,12 @@ def key_of(crawler: Crawler, request: Request, secret: str) -> Key:
         digest = "" if proxy is None else proxy.digest(secret)
     except CaptchaProxyError:  # it will fail, or is some other middleware's own; no clearance is bound to it
         digest = str(request.meta.get("proxy"))
-    agent = (request.headers.get("User-Agent") or b"").decode("latin-1")
     jar = request.meta.get("cookiejar")
-    return Key(site, site, "", digest, agent, "" if jar is None else repr(jar))
+    return Key(site, site, "", digest, user_agent_of(request), "" if jar is None else repr(jar))
+
+
+def user_agent_of(request: Request) -> str:
+    return (request.headers.get("User-Agent") or b"").decode("latin-1")
 
 
 def host_of(url: str) -> str:

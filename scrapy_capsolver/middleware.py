@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from scrapy_capsolver.families import Challenge
     from scrapy_capsolver.flag import Flag
     from scrapy_capsolver.solving.solver import Solved
+    from scrapy_capsolver.stores import Clearance
 
 logger = logging.getLogger(__name__)
 
@@ -306,7 +307,7 @@ class CapSolverMiddleware:
         )
         try:
             if isinstance(family, ClearanceFamily):
-                return await self._clear(family, challenge, request, base, trail, make_task)
+                return await self._clear(family, challenge, request, base, trail, refused, make_task)
             assert isinstance(family, TokenFamily)
             solved = await self._capsolver.wait(self._capsolver.solve(make_task, self._attempts - trail.attempts))
         except NotGatedError:
@@ -350,6 +351,7 @@ class CapSolverMiddleware:
         request: Request,
         base: Request,
         trail: Trail,
+        refused: Clearance | None,
         make_task: TaskMaker,
     ) -> Request:
         """Have the site opened, for all of its requests; and ask for the page again."""
@@ -359,7 +361,7 @@ class CapSolverMiddleware:
             self._report.solved(challenge, solved, trail.attempts + solved.attempts)
             return solved
 
-        obtained = await self._clearing.obtain(family, challenge.url, request, solve)
+        obtained = await self._clearing.obtain(family, challenge.url, request, refused, solve)
         trail.attempts += 1 if obtained.solved is None else obtained.solved.attempts
         trail.cleared = trail.wears = True
         trail.ticket = trail.carrier = ""

@@ -84,9 +84,9 @@ def _twin(family: Family, type_name: str, *, proxied: bool) -> str:
 class TaskMaker:
     """Makes the task of each attempt at a challenge, called with what CapSolver said of the attempt before.
 
-    ``session`` are the cookies with which the challenge was shown, ``seen_by`` is the user agent to which it was, and ``refused`` the cookies of a clearance in spite of
-    which it was. What is good for one task is looked at anew for the next; so is a page that was
-    shown to another user agent than CapSolver solves for.
+    ``session`` are the cookies with which the challenge was shown, ``seen_by`` is the user agent to which it was, and
+    ``refused`` the cookies of a clearance in spite of which it was. What is good for one task is looked at anew for the
+    next; so is a page that was shown to another user agent than CapSolver solves for.
     """
 
     def __init__(
@@ -112,14 +112,12 @@ class TaskMaker:
         self._request = with_cookies(request, session)
         self._proxy = proxy
         self._seen_by = seen_by
-        self._made = 0
+        self._made = False
 
     def __call__(self, said: str) -> Deferred[dict[str, Any]]:
-        again = self._made > 0 and self._challenge.perishable
         agent = self._user_agent()
-        self._made += 1
-        if agent is not None and agent != self._seen_by and self._challenge.perishable:
-            again = True
+        again = self._challenge.perishable and (self._made or agent not in {None, self._seen_by})
+        self._made = True
         if again or self._challenge.fetch:
             return deferred_from_coro(self._fetch_and_make(agent, said, look=again))
         return maybeDeferred(self._task, (), agent, said)

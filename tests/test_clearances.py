@@ -641,7 +641,9 @@ def test_what_is_known_of_a_clearance(scheme: str) -> None:
     url = f"{scheme}://www.example.com/"
     request = wearing.send(url)
     made: Any = family_named("datadome")
-    clearance = do(wearing.clearing.obtain(made, url, request, solve)).clearance
+    clearance = do(
+        wearing.clearing.obtain(made, url, request, wearing.clearing.refused(request, made.name), solve)
+    ).clearance
     assert (clearance.host, clearance.cookies, clearance.solved_at) == ("www.example.com", {"datadome": "x"}, 7.0)
     assert clearance.secure == (scheme == "https")
     assert clearance.expires is not None
@@ -657,7 +659,9 @@ def test_a_solution_that_is_no_clearance_is_waste() -> None:
 
     request = wearing.send()
     with pytest.raises(UnsolvableCaptchaError):
-        wearing.clearing.obtain(made, request.url, request, solve).send(None)
+        wearing.clearing.obtain(made, request.url, request, wearing.clearing.refused(request, made.name), solve).send(
+            None
+        )
     assert wearing.counts == {"wasted/unusable": 1}
     assert wearing.held() == {}
 
@@ -670,7 +674,7 @@ def test_one_of_another_host_that_is_refused_here_still_opens_that_one() -> None
     async def solve() -> Any:
         return SimpleNamespace(solution={"cookie": "datadome=x"}, solved_at=2000.0)
 
-    do(wearing.clearing.obtain(made, request.url, request, solve))
+    do(wearing.clearing.obtain(made, request.url, request, wearing.clearing.refused(request, made.name), solve))
     assert wearing.send().headers["Cookie"] == b"datadome=x"
     assert wearing.send("https://api.example.com/").headers["Cookie"] == b"datadome=a"
 

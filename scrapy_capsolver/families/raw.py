@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from scrapy_capsolver.errors import CaptchaConfigurationError, UnsolvableCaptchaError
 from scrapy_capsolver.families.inject import named
-from scrapy_capsolver.families.token import TokenFamily, as_text
+from scrapy_capsolver.families.token import TokenFamily
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,7 +37,7 @@ class Raw(TokenFamily):
             if key in values:
                 return values[key]
         texts = [key for key, value in solution.items() if key not in _OTHER_KEYS and isinstance(value, str)]
-        if len(texts) == 1 and as_text(solution[texts[0]]) is not None:
+        if len(texts) == 1 and texts[0] in values:
             return values[texts[0]]
         raise UnsolvableCaptchaError(
             f"CapSolver's solution has no single text that must be the one; {named(solution)}. Say which in the flag: "

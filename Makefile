@@ -2,18 +2,22 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: example test lint wheel tox clean
+.PHONY: example test lint audit wheel tox clean
 
 example: .venv/installed
 	$(BIN)/python example_project/run.py
 
 test: lint .venv/installed-dev
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(BIN)/python -m pytest -n auto --cov --cov-report=term
 
 lint: .venv/installed-dev
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(BIN)/ruff check . .ci/audit
+	$(BIN)/ruff format --check . .ci/audit
 	$(BIN)/mypy
+
+# Known vulnerabilities of what the project depends on.
+audit: .venv/installed-dev
+	$(BIN)/python .ci/audit
 
 # On the oldest Scrapy that is supported, on 2.14.2, and on the newest.
 tox: .venv/installed-dev

@@ -171,7 +171,6 @@ def report(crawler: Crawler, *, wanted: int) -> bool:
         f"estimated cost {stats.get('estimated_cost_usd', 0):.4f} USD"
     )
     wasted = [f"{value} {name.partition('/')[2]}" for name, value in stats.items() if name.startswith("wasted/")]
-    wasted += [f"{stats['possibly_paid']} possibly paid"] if "possibly_paid" in stats else []
     if wasted:
         say(f"Wasted     {', '.join(wasted)}")
     clearances = {name: stats.get(f"clearances/{name}", 0) for name in ("shared", "awaited", "reused", "renewed")}
@@ -190,7 +189,9 @@ def agrees(crawler: Crawler, account: dict[str, Any]) -> bool:
     """Show what the simulator was paid, and tell whether that is what the plugin says."""
     stats = stats_of(crawler)
     tasks, money = account["tasks"], account["money"]
-    undecided = stats.get("possibly_paid", 0)  # tasks that were given up before they ended
+    undecided = sum(
+        stats.get(f"wasted/{reason}", 0) for reason in ("possibly_paid", "abandoned")
+    )  # tasks that were given up before they ended
     solved = sum(value for name, value in stats.items() if name.startswith("solved/"))
     agreed = (
         0 <= tasks["created"] - stats.get("tasks", 0) <= undecided

@@ -8,6 +8,7 @@ from scrapy_capsolver.addon import Addon
 from scrapy_capsolver.errors import (
     CapSolverAccountError,
     CapSolverUnavailableError,
+    CaptchaBudgetError,
     CaptchaCancelledError,
     CaptchaConfigurationError,
     CaptchaError,
@@ -27,6 +28,7 @@ __all__ = [
     "CapSolverAccountError",
     "CapSolverMiddleware",
     "CapSolverUnavailableError",
+    "CaptchaBudgetError",
     "CaptchaCancelledError",
     "CaptchaConfigurationError",
     "CaptchaError",

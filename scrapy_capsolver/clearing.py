@@ -38,7 +38,7 @@ class Clearing:
         self._capsolver = capsolver
         self._clearances = capsolver.clearances
         self._count = count
-        self._proven: set[str] = set()  # ids of those that opened something, or whose waste is counted
+        self._outcomes = capsolver.outcomes
         self._attacher = Attacher(crawler, self._clearances, self._secret)
         self.detach = self._attacher.detach
 
@@ -55,7 +55,7 @@ class Clearing:
         if solving is not None:
             self._count("clearances/awaited")
             try:
-                await self._capsolver.wait(solving)
+                await self._capsolver.wait(solving, shared=True)
             except CaptchaCancelledError:
                 if self._capsolver.is_stopping():
                     raise
@@ -73,14 +73,13 @@ class Clearing:
         return any(one.family == family for one in self._clearances.of(key, host, secure=is_secure(request.url)))
 
     def refused(self, request: Request, family: str) -> Clearance | None:
-        """The clearance in spite of which the request met the gate. One that never opened anything was paid in vain."""
+        """The clearance in spite of which the request met the gate. One that never opened anything was rejected."""
         sent = self._attacher.sent(request)
         # One for another user agent never got there: a clearance for this one takes its place.
         candidates = (*sent.left_out.items(), *sent.clearances.items())
         refused = next((clearance for key, clearance in candidates if key.family == family), None)
-        if refused is not None and refused.id not in self._proven:
-            self._proven.add(refused.id)  # however many requests it went with
-            self._count("wasted/rejected")
+        if refused is not None and refused in sent.clearances.values():
+            self._outcomes.rejected(refused.id)  # once, however many requests it went with
         return refused
 
     def user_agent(self, request: Request) -> str:
@@ -107,13 +106,15 @@ class Clearing:
 
         async def solve_and_read() -> tuple[Solved, Clearance]:
             solved = await solve()
+            ticket = uuid.uuid4().hex[:12]
+            self._outcomes.expect(ticket, solved.receipt)
             try:
                 grant = family.grant(solved.solution)
             except CaptchaError:
-                self._count("wasted/unusable")
+                self._outcomes.wasted(ticket, "unusable")
                 raise
             return solved, Clearance(
-                id=uuid.uuid4().hex[:12],
+                id=ticket,
                 host=host,
                 cookies=grant.cookies,
                 user_agent=grant.user_agent,
@@ -123,7 +124,7 @@ class Clearing:
             )
 
         refused_id = "" if refused is None else refused.id
-        obtained = await self._capsolver.wait(self._clearances.obtain(key, refused_id, solve_and_read))
+        obtained = await self._capsolver.wait(self._clearances.obtain(key, refused_id, solve_and_read), shared=True)
         if obtained.shared:
             self._count("clearances/shared")
         return obtained
@@ -135,7 +136,8 @@ class Clearing:
             self._count("clearances/renewed")
         if not sent.clearances:
             return None
-        self._proven.update(one.id for one in sent.clearances.values())
+        for one in sent.clearances.values():
+            self._outcomes.accepted(one.id)
         return {"cookies": sent.cookies, **({} if sent.agent is None else {"userAgent": sent.agent})}
 
     def _identity(self, request: Request) -> tuple[Key, str]:

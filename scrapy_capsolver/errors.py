@@ -6,7 +6,7 @@ and does not retry it. None of them ever carries an API key, a proxy password or
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scrapy.exceptions import IgnoreRequest
 
@@ -48,6 +48,10 @@ class CaptchaError(IgnoreRequest):
         return copy
 
 
+class CaptchaBudgetError(CaptchaError):
+    """A limit of yours is reached: ``CAPSOLVER_BUDGET``, ``..._MAX_SOLVES`` or ``..._MAX_SOLVES_PER_DOMAIN``."""
+
+
 class CaptchaConfigurationError(CaptchaError, ValueError):
     """A setting, a flag or a spider attribute is wrong: which one, what was given, and what is allowed."""
 
@@ -80,4 +84,16 @@ class CaptchaTimeoutError(CaptchaError):
 
 
 class CaptchaCancelledError(CaptchaError):
-    """The crawl ended, or Scrapy gave the request up, while its captcha was being solved."""
+    """The crawl ended, or Scrapy gave the request up, while its captcha was being solved.
+
+    ``open_task`` is the task that was open then, as plain data, for the crawl's next run.
+    """
+
+    def __init__(self, message: str, *, open_task: dict[str, Any] | None = None, **values: Any) -> None:
+        super().__init__(message, **values)
+        self.open_task = open_task
+
+    def shared(self) -> Self:
+        copy = super().shared()
+        copy.open_task = self.open_task
+        return copy

@@ -21,6 +21,7 @@ from scrapy_capsolver.caching import guard_cache
 from scrapy_capsolver.clearing import Clearing
 from scrapy_capsolver.detour import way_back
 from scrapy_capsolver.errors import (
+    CaptchaBudgetError,
     CaptchaCancelledError,
     CaptchaConfigurationError,
     CaptchaError,
@@ -37,11 +38,13 @@ from scrapy_capsolver.reporting import Reporter
 from scrapy_capsolver.service import CapSolver
 from scrapy_capsolver.session import session_of, with_cookies
 from scrapy_capsolver.settings import SettingError, is_enabled, read_settings, unknown_settings
-from scrapy_capsolver.sites import same_site
+from scrapy_capsolver.sites import same_site, site_of
 from scrapy_capsolver.slots import DownloadQueue
+from scrapy_capsolver.solving.job import Job, Note
+from scrapy_capsolver.solving.ledger import Purpose, Receipt
 from scrapy_capsolver.stores import StoreError
 from scrapy_capsolver.tasks import NotGatedError, TaskMaker, choose_type
-from scrapy_capsolver.trail import KEY, Trail, back_to_origin, changed_headers, fingerprint, note_origin
+from scrapy_capsolver.trail import KEY, Trail, asked_for, back_to_origin, changed_headers, fingerprint, note_origin
 from scrapy_capsolver.which import Flags
 
 if TYPE_CHECKING:
@@ -65,7 +68,6 @@ SOLVED_FLAG = "capsolver"
 FAILED_FLAG = "capsolver_failed"
 
 SEND_MARGIN = 10.0  # seconds of a token's life that the way to the site may take
-_KEPT_SOLUTIONS = 10_000  # for responses that have not come yet
 
 
 class CapSolverMiddleware:
@@ -88,7 +90,8 @@ class CapSolverMiddleware:
         self._count = self._report.count
         self._flags = Flags(auto=self.settings.auto, allowed_domains=self.settings.allowed_domains, count=self._count)
         self._attempts = 1 + self.settings.retry_times
-        self._solutions: dict[str, dict[str, Any]] = {}
+        self._run = uuid.uuid4().hex[:12]
+        self._on_disk = bool(crawler.settings["JOBDIR"])
         self._retried_statuses = (
             {int(status) for status in crawler.settings.getlist("RETRY_HTTP_CODES")}
             if crawler.settings.getbool("RETRY_ENABLED")
@@ -98,6 +101,7 @@ class CapSolverMiddleware:
             self._capsolver = CapSolver(crawler, self.settings, self._count)
         except StoreError as error:
             raise NotConfigured(f"CAPSOLVER_STORE is {self.settings.store!r}: {error}") from None
+        self._outcomes = self._capsolver.outcomes
         self._clearing = Clearing(crawler, self.settings, self._capsolver, self._count)
         self._queue = DownloadQueue(crawler, lambda request: bool(request.meta.get(KEY, {}).get("carrier")))
 
@@ -110,14 +114,13 @@ class CapSolverMiddleware:
 
     def _spider_opened(self, spider: Spider) -> None:
         self._flags.read_spider(spider)
+        self._capsolver.open()
         guard_cache(self._crawler, self._is_gated)
         chain = getattr(getattr(self._crawler.engine, "downloader", None), "middleware", None)
         for wrong in misplacements(getattr(chain, "middlewares", ()), self):
             logger.warning("CapSolverMiddleware stands %s: its order number should be %d", wrong, ORDER)
 
     async def _spider_closed(self) -> None:
-        if self._solutions:  # their requests were dropped with the queue, or failed on their way to the site
-            self._count("wasted/undelivered", len(self._solutions))
         await self._capsolver.close()
 
     # The way out
@@ -134,6 +137,8 @@ class CapSolverMiddleware:
         request.meta.pop(SOLUTION_KEY, None)  # a spider may have copied the meta of a response
         request.meta.pop(ERROR_KEY, None)
         trail, challenge = Trail.of(request), None
+        if trail.run and trail.run != self._run:
+            self._take_over(trail)
         try:
             await self._clearing.wait(request, trail)
             if trail.carries_solution(request):
@@ -163,13 +168,13 @@ class CapSolverMiddleware:
             return self._start_over(request, trail)
         trail.sent = True
         trail.write(request)
+        self._outcomes.sent(trail.ticket)
         self._queue.hurry()
         return None
 
     def _start_over(self, request: Request, trail: Trail) -> Request:
         """The solution in the request is used up, by time or by use: ask for the page as if there had been none."""
-        self._count("already_sent" if trail.sent else "wasted/expired")
-        self._solutions.pop(trail.ticket, None)
+        self._outcomes.wasted(trail.ticket, "already_sent" if trail.sent else "expired")
         assert trail.origin is not None
         fresh = Trail(trail.attempts, trail.origin, uncached=trail.uncached, raised=True, wears=trail.wears)
         return self._resend(back_to_origin(request, trail.origin), fresh)
@@ -226,7 +231,8 @@ class CapSolverMiddleware:
             self._crawler.signals.connect(self._received, signal=signals.response_received)
             return response
         self._end(request, trail)
-        solution = self._solutions.pop(trail.ticket, cleared)
+        heard = self._outcomes.handed_over if trail.handed else self._outcomes.accepted
+        solution = heard(trail.ticket) or cleared
         if trail.ticket or trail.cleared:
             self._count("delivered")
         elif cleared:
@@ -245,7 +251,7 @@ class CapSolverMiddleware:
     def _hand_over(self, request: Request, response: Response, trail: Trail) -> Response:
         """The page with the captcha to the callback, with the answer: what becomes of it is the spider's own business."""
         self._end(request, trail)
-        request.meta[SOLUTION_KEY] = self._solutions.pop(trail.ticket)
+        request.meta[SOLUTION_KEY] = self._outcomes.handed_over(trail.ticket)
         self._count("delivered")
         response.flags.append(SOLVED_FLAG)
         return _spared(response, request)
@@ -274,9 +280,9 @@ class CapSolverMiddleware:
         """Solve the challenge and give the request to be sent with the solution; None where the spider takes it."""
         family = family_named(challenge.family)
         self._report.met(challenge)
-        if trail.ticket:
-            self._count("wasted/rejected")
-            self._solutions.pop(trail.ticket, None)
+        if trail.handed:
+            self._outcomes.wasted(trail.ticket, "unusable")
+        self._outcomes.rejected(trail.ticket)
         refused = self._clearing.refused(request, family.name)
         if challenge.refusal:
             raise challenge.error(challenge.refusal)
@@ -309,21 +315,21 @@ class CapSolverMiddleware:
             if isinstance(family, ClearanceFamily):
                 return await self._clear(family, challenge, request, base, trail, refused, make_task)
             assert isinstance(family, TokenFamily)
-            solved = await self._capsolver.wait(self._capsolver.solve(make_task, self._attempts - trail.attempts))
+            solved = await self._capsolver.wait(self._capsolver.solve(self._job(challenge, request, trail, make_task)))
         except NotGatedError:
             trail.attempts += 1  # or a page that is gated every other time would go round for ever
             return self._resend(base, trail)
         attempts = trail.attempts + solved.attempts
         self._report.solved(challenge, solved, attempts)
-        ticket = self._keep(dict(solved.solution))
+        ticket = uuid.uuid4().hex[:12]
+        self._outcomes.expect(ticket, solved.receipt, dict(solved.solution), kept=self._on_disk)
         if family.hands_over(challenge, flag.inject):
-            trail.ticket, trail.attempts = ticket, attempts
+            trail.ticket, trail.handed, trail.attempts = ticket, True, attempts
             return self._resend(base, trail) if flag.when == "before" else None
         try:
             retried = family.apply(with_cookies(base, session), challenge, solved.solution, flag.inject)
         except CaptchaError:
-            self._solutions.pop(ticket)
-            self._count("wasted/unusable")
+            self._outcomes.wasted(ticket, "unusable")
             raise
         lifetime = family.lifetime
         if origin is None:
@@ -336,6 +342,7 @@ class CapSolverMiddleware:
                 carrier=fingerprint(retried),
                 expires=None if lifetime is None else solved.solved_at + lifetime - SEND_MARGIN,
                 ticket=ticket,
+                receipt=solved.receipt.to_dict(),
                 go_back=go_back,
                 went_back=trail.went_back,
                 uncached=trail.uncached,
@@ -357,7 +364,7 @@ class CapSolverMiddleware:
         """Have the site opened, for all of its requests; and ask for the page again."""
 
         async def solve() -> Solved:
-            solved = await self._capsolver.solve(make_task, self._attempts - trail.attempts)
+            solved = await self._capsolver.solve(self._job(challenge, request, trail, make_task))
             self._report.solved(challenge, solved, trail.attempts + solved.attempts)
             return solved
 
@@ -365,10 +372,25 @@ class CapSolverMiddleware:
         trail.attempts += 1 if obtained.solved is None else obtained.solved.attempts
         trail.cleared = trail.wears = True
         trail.ticket = trail.carrier = ""
+        trail.receipt = None
         return self._resend(base, trail, cacheable=True)
+
+    def _job(self, challenge: Challenge, request: Request, trail: Trail, make_task: TaskMaker) -> Job:
+        purpose = Purpose(site_of(asked_for(request, trail)), challenge.family)
+        resume, trail.open_task = trail.open_task, None
+        return Job(
+            purpose,
+            make_task,
+            self._attempts - trail.attempts,
+            mark=make_task.mark,
+            resume=None if resume is None else Note.of(resume),
+        )
 
     def _resend(self, request: Request, trail: Trail, *, cacheable: bool = False) -> Request:
         """The request as it goes back to the scheduler: ahead of the rest, past the dupe filter and mostly the cache."""
+        if not self._on_disk and self._capsolver.is_stopping():
+            raise CaptchaCancelledError("the crawl stopped before the page could be asked for again")
+        trail.run = self._run
         priority = request.priority if trail.raised else request.priority + self.settings.priority_adjust
         trail.raised = True
         again = request.replace(dont_filter=True, priority=priority)
@@ -378,13 +400,13 @@ class CapSolverMiddleware:
         trail.write(again)
         return again
 
-    def _keep(self, solution: dict[str, Any]) -> str:
-        """Keep a solution for the response that it brings; gives the ticket for it."""
-        ticket = uuid.uuid4().hex[:12]
-        self._solutions[ticket] = solution
-        if len(self._solutions) > _KEPT_SOLUTIONS:
-            del self._solutions[next(iter(self._solutions))]
-        return ticket
+    def _take_over(self, trail: Trail) -> None:
+        """The request comes from an earlier run of this crawl, with what was under way then."""
+        trail.run, trail.stopped = self._run, False
+        if trail.receipt is not None and not trail.sent:
+            self._outcomes.expect(trail.ticket, Receipt(**trail.receipt), kept=True)
+        if trail.open_task is not None:
+            self._capsolver.adopt(trail.open_task)
 
     def _end(self, request: Request, trail: Trail) -> None:
         """Leave nothing of ours in the meta that a spider may copy into its next requests."""
@@ -398,8 +420,11 @@ class CapSolverMiddleware:
         self, error: CaptchaError, challenge: Challenge | None, request: Request, trail: Trail
     ) -> Request | None:
         """The request for the next run, None where the request goes on without a solution; else raise the error."""
-        if isinstance(error, CaptchaCancelledError) and self._may_wait_on_disk(trail):
+        if isinstance(error, (CaptchaCancelledError, CaptchaBudgetError)) and self._may_wait_on_disk(trail):
             trail.stopped = True
+            trail.open_task = getattr(error, "open_task", None) or trail.open_task
+            if trail.open_task is not None:
+                self._capsolver.carry_over(trail.open_task)
             self._count("stopped")
             return self._resend(request, trail)
         self._report.failed(error, challenge)
@@ -409,7 +434,7 @@ class CapSolverMiddleware:
 
     def _may_wait_on_disk(self, trail: Trail) -> bool:
         """When the crawl stops, a request with a JOBDIR waits for the next run: once, or an inline one would spin."""
-        return bool(self._crawler.settings["JOBDIR"]) and not trail.stopped and self._capsolver.is_stopping()
+        return self._on_disk and not trail.stopped and self._capsolver.is_stopping()
 
 
 def _must_go_back(response: Response, trail: Trail) -> bool:

@@ -7,14 +7,22 @@ import logging
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from scrapy.utils.defer import maybe_deferred_to_future
-from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.task import LoopingCall
 
 from scrapy_capsolver.api.client import CapSolverClient
 from scrapy_capsolver.errors import CaptchaCancelledError
 from scrapy_capsolver.families import FAMILIES, PRICES, SolutionKind
-from scrapy_capsolver.slots import SlotLender, is_stopping
+from scrapy_capsolver.slots import SlotLender, close_spider, is_stopping
+from scrapy_capsolver.solving.account import Account
+from scrapy_capsolver.solving.breaker import Breaker
 from scrapy_capsolver.solving.clearances import Clearances
+from scrapy_capsolver.solving.feedback import Feedback
+from scrapy_capsolver.solving.job import Note
+from scrapy_capsolver.solving.ledger import Ledger
+from scrapy_capsolver.solving.limits import Limits
+from scrapy_capsolver.solving.outcomes import Outcomes
+from scrapy_capsolver.solving.sites import SiteStops
 from scrapy_capsolver.solving.solver import Solved, Solver
 from scrapy_capsolver.stores import open_store
 
@@ -25,14 +33,17 @@ if TYPE_CHECKING:
 
     from scrapy_capsolver.settings import CapSolverSettings
     from scrapy_capsolver.solving.clock import Clock
-    from scrapy_capsolver.solving.solver import MakeTask
+    from scrapy_capsolver.solving.job import Job
 
     T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-_LOOK_SECONDS = 0.5  # between looks at whether the crawl is stopping
-_CLOSE_SECONDS = 1.0  # for connections that will not close (Twisted issue 7738)
+_LOOK_SECONDS = 0.25  # between looks at whether the crawl is stopping
+_CLOSE_SECONDS = (
+    0.5  # for what CapSolver is still to be told, and for connections that will not close (Twisted issue 7738)
+)
+_STATE_KEY = "capsolver"  # in ``spider.state``, which Scrapy keeps from one run of a crawl to the next, with a JOBDIR
 
 
 class CapSolver:
@@ -46,6 +57,7 @@ class CapSolver:
         from twisted.internet import reactor
 
         self._crawler = crawler
+        self._settings = settings
         self._clock = self.clock or cast("Clock", reactor)
         self._client = CapSolverClient(
             api_key=settings.api_key,
@@ -54,28 +66,60 @@ class CapSolver:
             reactor=reactor,
             clock=self._clock,
         )
+        store = open_store(settings.store)
+        self._breaker = breaker = Breaker(self._clock, count)
+        stops = SiteStops(settings.max_rejections, count)
+        self._account = Account(self._client, breaker, count)
+        self._limits = Limits(
+            max_solves=settings.max_solves,
+            max_solves_per_domain=settings.max_solves_per_domain,
+            budget=settings.budget,
+            exhausted=self._exhausted,
+        )
+        self._ledger = Ledger(
+            getattr(crawler.spidercls, "name", None) or "", {**PRICES, **settings.prices}, store, count
+        )
         self._solver = Solver(
             self._client,
             self._clock,
             concurrency=settings.concurrency,
             timeout=settings.timeout,
-            prices={**PRICES, **settings.prices},
+            account=self._account,
+            breaker=breaker,
+            stops=stops,
+            limits=self._limits,
+            ledger=self._ledger,
             count=count,
         )
+        self._feedback = Feedback(self._client, breaker, count, enabled=settings.feedback)
+        self.outcomes = Outcomes(self._ledger, stops, self._feedback, count)
         self._slots = SlotLender(crawler, settings.max_pending)
-        self.clearances = Clearances(
-            open_store(settings.store), tuple(one.name for one in FAMILIES if one.kind is SolutionKind.CLEARANCE)
-        )
+        self.clearances = Clearances(store, tuple(one.name for one in FAMILIES if one.kind is SolutionKind.CLEARANCE))
         self._waiting: set[Deferred[Any]] = set()
+        self._sharing: set[Deferred[Any]] = set()
         self._watch = LoopingCall(self._look)
+        self._count = count
+        self._closes = False
+        self._resumed = False
 
-    def solve(self, make_task: MakeTask, attempts: int) -> Deferred[Solved]:
+    def open(self) -> None:
+        """The crawl begins: ask for the balance."""
+        self._account.ask()
+
+    def solve(self, job: Job) -> Deferred[Solved]:
         """See :meth:`Solver.solve`; to be waited for with :meth:`wait`."""
-        return self._solver.solve(make_task, attempts)
+        self._resume_limits()
+        if self.is_stopping():
+            note = None if job.resume is None else job.resume.to_dict()
+            return fail(CaptchaCancelledError("not tried: the crawl is stopping", open_task=note))
+        return self._solver.solve(job)
 
-    async def wait(self, outcome: Deferred[T]) -> T:
-        """Wait with a slot lent to the engine. Raises CaptchaCancelledError soon after the crawl began to stop."""
-        self._waiting.add(outcome)
+    async def wait(self, outcome: Deferred[T], *, shared: bool = False) -> T:
+        """Wait with a slot lent to the engine. Raises CaptchaCancelledError soon after the crawl began to stop.
+
+        ``shared``: of :attr:`clearances`, which tell all who wait when they are cancelled.
+        """
+        (self._sharing if shared else self._waiting).add(outcome)
         if not self._watch.running:
             self._watch.start(_LOOK_SECONDS, now=False)
         try:
@@ -86,27 +130,66 @@ class CapSolver:
             raise CaptchaCancelledError("cancelled while its captcha was being solved") from None
         finally:
             self._waiting.discard(outcome)
+            self._sharing.discard(outcome)
 
     def is_stopping(self) -> bool:
-        return is_stopping(self._crawler)
+        return self._closes or is_stopping(self._crawler)
+
+    def adopt(self, note: dict[str, Any]) -> None:
+        """A request brings an open task from an earlier run of this crawl."""
+        self._resume_limits()
+        self._solver.adopt(Note.of(note))
+
+    def carry_over(self, note: dict[str, Any]) -> None:
+        """A request takes its open task into the next run."""
+        self._solver.carry_over(Note.of(note).receipt.task)
+
+    def _exhausted(self, limit: str) -> None:
+        self._count(f"limits/{limit}", 1)
+        # A limit on one domain leaves the others.
+        if self._settings.on_limit == "close" and limit != "MAX_SOLVES_PER_DOMAIN" and not self.is_stopping():
+            self._closes = True
+            close_spider(self._crawler, "capsolver_budget")
 
     def _look(self) -> None:
-        if self.is_stopping():
-            logger.info("The crawl is stopping: %d waiting requests are given back", len(self._waiting))
+        waiting = len(self._waiting) + len(self._sharing)
+        if waiting and self.is_stopping():
+            logger.info("The crawl is stopping: %d requests that wait for a captcha are given back", waiting)
             self._cancel_all()
-        if not self._waiting:
+        elif not waiting:
             self._watch.stop()
 
     def _cancel_all(self) -> None:
-        for solving in list(self._waiting):
+        # Once each: the end of a solve may take a moment.
+        waiting, self._waiting, self._sharing = self._waiting, set(), set()
+        self.clearances.cancel_all()
+        for solving in waiting:
             solving.cancel()
 
+    def _resume_limits(self) -> None:
+        """Have the limits go on where an earlier run of this crawl ended. Not when the spider is opened: its state comes then."""
+        if not self._resumed:
+            self._resumed = True
+            state = getattr(self._crawler.spider, "state", None)
+            if isinstance(state, dict):
+                self._limits.keep_in(state, _STATE_KEY)
+
     async def close(self) -> None:
-        """Cancel what is left and close the connections."""
+        """Give up what is left, settle the accounts, and close the connections."""
         self._cancel_all()
         if self._watch.running:
             self._watch.stop()
-        closing = DeferredList([self._client.close()], consumeErrors=True)
+        self._account.close()
+        self.outcomes.close()
+        self._ledger.close()
         self.clearances.close()
-        closing.addTimeout(_CLOSE_SECONDS, cast("Any", self._clock), lambda _, __: None)
+        self._breaker.close()
+        from twisted.internet import reactor
+
+        timer = cast("Clock", reactor).callLater(_CLOSE_SECONDS, self._feedback.drop)
+        await maybe_deferred_to_future(self._feedback.flush())
+        if timer.active():
+            timer.cancel()
+        closing = self._client.close()
+        closing.addTimeout(_CLOSE_SECONDS, cast("Any", reactor), lambda _, __: None)
         await maybe_deferred_to_future(closing)

@@ -10,6 +10,7 @@ import ipaddress
 import json
 import math
 import os
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 API_URL = "https://api.capsolver.com"
 ON_ERROR = ("raise", "pass")
+ON_LIMIT = ("raise", "close")
 PROXIED = ("auto", "always", "never")
 
 
@@ -42,6 +44,12 @@ class CapSolverSettings:
     timeout: float = 150.0
     retry_times: int = 2
     on_error: str = "raise"
+    max_solves: int | None = None
+    max_solves_per_domain: int | None = None
+    budget: float | None = None
+    on_limit: str = "raise"
+    max_rejections: int = 10
+    feedback: bool = True
     priority_adjust: int = 100
     proxied: str = "auto"
     user_agents: tuple[str, ...] = ()
@@ -71,6 +79,12 @@ def read_settings(settings: BaseSettings) -> CapSolverSettings:
         timeout=_seconds(settings, "TIMEOUT", defaults.timeout),
         retry_times=_whole(settings, "RETRY_TIMES", defaults.retry_times, low=0),
         on_error=_choice(settings, "ON_ERROR", defaults.on_error, ON_ERROR),
+        max_solves=_limit(settings, "MAX_SOLVES"),
+        max_solves_per_domain=_limit(settings, "MAX_SOLVES_PER_DOMAIN"),
+        budget=_budget(settings),
+        on_limit=_choice(settings, "ON_LIMIT", defaults.on_limit, ON_LIMIT),
+        max_rejections=_whole(settings, "MAX_REJECTIONS", defaults.max_rejections, low=0),
+        feedback=_flag(settings, "FEEDBACK", default=defaults.feedback),
         priority_adjust=_whole(settings, "PRIORITY_ADJUST", defaults.priority_adjust, low=None),
         proxied=_choice(settings, "PROXIED", defaults.proxied, PROXIED),
         user_agents=_user_agents(settings),
@@ -143,6 +157,9 @@ def _api_url(settings: BaseSettings, default: str) -> str:
         host, _ = url.hostname, url.port  # a port that is none raises
     except ValueError:
         host = None
+    else:
+        if "[" in url.netloc and not re.fullmatch(r"\[[^][]*\](:\d*)?", url.netloc):
+            host = None  # urlsplit leaves out what stands around the brackets, the client need not
     if not host or url.username is not None or url.password is not None or url.query or url.fragment:
         raise _wrong("API_URL", "an address with a user" if "@" in value else value, allowed)
     if url.scheme != "https" and not (url.scheme == "http" and is_loopback(host)):
@@ -184,6 +201,20 @@ def _whole(settings: BaseSettings, name: str, default: int, *, low: int | None) 
         number = None
     if number is None or (low is not None and number < low):
         raise _wrong(name, value, allowed)
+    return number
+
+
+def _limit(settings: BaseSettings, name: str) -> int | None:
+    return None if _get(settings, name) is None else _whole(settings, name, 0, low=0)
+
+
+def _budget(settings: BaseSettings) -> float | None:
+    value = _get(settings, "BUDGET")
+    if value is None:
+        return None
+    number = _number(value)
+    if number is None or number < 0:
+        raise _wrong("BUDGET", value, "USD, 0 or more, such as 2.50; without it there is no limit")
     return number
 
 

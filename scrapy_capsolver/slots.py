@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 from scrapy import signals
+from scrapy.utils.defer import deferred_from_coro
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -75,6 +76,16 @@ def is_stopping(crawler: Crawler) -> bool:
     engine: Any = crawler.engine
     slot = getattr(engine, "_slot", None)
     return not engine.running or bool(getattr(slot, "closing", None))
+
+
+def close_spider(crawler: Crawler, reason: str) -> None:
+    """Have the crawl end, as ``CloseSpider`` does."""
+    engine: Any = crawler.engine
+    if hasattr(engine, "close_spider_async"):  # Scrapy 2.14
+        closing = deferred_from_coro(engine.close_spider_async(reason=reason))
+    else:
+        closing = engine.close_spider(crawler.spider, reason=reason)
+    closing.addErrback(lambda failure: logger.error("The spider could not be closed: %s", failure.getErrorMessage()))
 
 
 class DownloadQueue:

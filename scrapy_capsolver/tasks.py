@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -121,6 +124,18 @@ class TaskMaker:
         if again or self._challenge.fetch:
             return deferred_from_coro(self._fetch_and_make(agent, said, look=again))
         return maybeDeferred(self._task, (), agent, said)
+
+    def mark(self, task: dict[str, Any]) -> str:
+        """Tells whether a task of an earlier run was the same as this one, so that its solution is good here.
+
+        A clearance is bound to who earned it, and not to what the page showed. Keyed, since it is kept in files and a
+        proxy's password is among what it is made of.
+        """
+        known = task
+        if isinstance(self._family, ClearanceFamily):
+            known = {name: task[name] for name in task if name in {"type", "userAgent"} or name.startswith("proxy")}
+        text = json.dumps(known, sort_keys=True)
+        return hmac.new(self._settings.api_key.encode(), text.encode(), hashlib.sha256).hexdigest()[:16]
 
     def _user_agent(self) -> str | None:
         """With which CapSolver is to solve, where its type takes one."""

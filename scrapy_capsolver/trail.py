@@ -33,7 +33,13 @@ class Trail:
     sent: bool = False
     """The solution in it has been sent to the site, and works once."""
     ticket: str = ""
-    """Under which the solution is kept for ``response.meta["capsolver_solution"]``."""
+    """Under which it is kept what came of the solution (:mod:`~.solving.outcomes`)."""
+    receipt: dict[str, Any] | None = None
+    """Of the solution, for another run of the crawl."""
+    handed: bool = False
+    """The solution is for the spider, and not in the request."""
+    open_task: dict[str, Any] | None = None
+    """A task whose result was still to come when the crawl stopped."""
     go_back: bool = False
     """After this response, ask for ``origin``: a redirect had led to the gate."""
     went_back: bool = False
@@ -46,8 +52,10 @@ class Trail:
     """It waited for a clearance, and goes with it."""
     wears: bool = False
     """Clearances may go with it; see :mod:`~.attaching`."""
+    run: str = ""
+    """Which run of the crawl wrote this."""
     stopped: bool = False
-    """Returned to the scheduler once already because the crawl was stopping."""
+    """Returned to the scheduler once already in this run because the crawl was stopping."""
 
     @classmethod
     def of(cls, request: Request) -> Trail:
@@ -96,6 +104,12 @@ def back_to_origin(request: Request, origin: dict[str, Any]) -> Request:
     for key in REDIRECT_KEYS:
         back.meta.pop(key, None)
     return back
+
+
+def asked_for(request: Request, trail: Trail) -> str:
+    """The address that the author's request was for, wherever redirects have led."""
+    redirects = request.meta.get("redirect_urls")
+    return str(trail.origin["url"] if trail.origin else redirects[0] if redirects else request.url)
 
 
 def changed_headers(before: Request, after: Request) -> list[str]:

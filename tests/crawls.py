@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from scrapy import Request, Spider
 from scrapy.utils.defer import deferred_from_coro, maybe_deferred_to_future
 from scrapy.utils.test import get_crawler
+from twisted.internet.task import deferLater
 
 from scrapy_capsolver.service import CapSolver
 from scrapy_capsolver.simulator import Simulator
@@ -41,7 +42,10 @@ class Crawl:
         return self.crawler.stats.get_stats()
 
     def ours(self) -> dict[str, Any]:
-        return {name[10:]: value for name, value in self.stats.items() if name.startswith("capsolver/")}
+        """The plugin's stats, without those that every crawl has."""
+        every = {"balance_usd", "packages"}
+        ours = {name[10:]: value for name, value in self.stats.items() if name.startswith("capsolver/")}
+        return {name: value for name, value in ours.items() if name not in every}
 
     @property
     def response(self) -> Response:
@@ -68,6 +72,12 @@ async def simulator(**kwargs: Any) -> AsyncIterator[Simulator]:
     finally:
         CapSolver.clock = clock
         await maybe_deferred_to_future(simulator.stop())
+
+
+def bought(simulator: Simulator) -> dict[str, int]:
+    """The calls of the API, without the question after the balance, which every crawl asks."""
+    calls: dict[str, int] = simulator.state()["api"]["calls"]
+    return {method: times for method, times in calls.items() if method != "getBalance"}
 
 
 def settings_for(simulator: Simulator | None, **settings: Any) -> dict[str, Any]:
@@ -127,6 +137,12 @@ async def crawl(
         setattr(OneSpider, name, value)
     result.crawler = get_crawler(OneSpider, settings_for(simulator, **settings))
     await maybe_deferred_to_future(run(result.crawler))
+    from twisted.internet import reactor
+
+    clock = cast("Any", reactor)
+    # What was cancelled last may still look a host's name up.
+    while clock.getThreadPool().working or any(call.getTime() <= clock.seconds() for call in clock.getDelayedCalls()):
+        await maybe_deferred_to_future(deferLater(clock, 0))
     return result
 
 

@@ -28,9 +28,13 @@ from scrapy_capsolver.errors import (
 from scrapy_capsolver.families import family as family_named
 from scrapy_capsolver.settings import CapSolverSettings
 from scrapy_capsolver.solving.clearances import Clearances
+from scrapy_capsolver.solving.feedback import Feedback
+from scrapy_capsolver.solving.ledger import Ledger, Receipt
+from scrapy_capsolver.solving.outcomes import Outcomes
+from scrapy_capsolver.solving.sites import SiteStops
 from scrapy_capsolver.stores import Clearance, Key, MemoryStore
 from scrapy_capsolver.trail import Trail
-from tests.crawls import Crawl, crawl, simulator
+from tests.crawls import Crawl, bought, crawl, simulator
 from tests.proxies import Running, proxy
 
 if TYPE_CHECKING:
@@ -92,7 +96,7 @@ async def test_one_solve_opens_the_site_to_all(by: Running, gate: str, family: s
         state, ours = capsolver.state(), done.ours()
         paid = 2 if "again" in gate else 1
         assert (state["tasks"]["paid"], ours[f"solved/{family}"]) == (paid, paid)
-        wasted = {name for name in ours if name.startswith(("wasted", "failed"))}
+        wasted = {name for name in ours if name.startswith(("wasted/", "failed/"))}
         assert wasted == ({"wasted/rejected"} if "again" in gate else set())  # AWS wanted more than the first
         assert all(task["fields"].get("proxyLogin") == "us@er" for task in _tasks(capsolver))
 
@@ -339,7 +343,7 @@ async def test_a_proxy_that_lacks_is_told_before_anything_is_paid(gate: str) -> 
         done = await crawl(capsolver, [request(capsolver, f"/{gate}/1")])
         assert type(done.error) is CaptchaProxyError
         assert "needs a proxy, and the request goes by none" in str(done.error)
-        assert capsolver.state()["api"]["calls"] == {}
+        assert bought(capsolver) == {}
 
 
 @deferred_f_from_coro_f
@@ -477,6 +481,9 @@ async def test_a_store_that_cannot_be_opened_is_one_clear_line(
 # One request and its answer, without a network
 
 
+RECEIPT = Receipt("task", "DatadomeSliderTask", "example.com", "datadome", None)
+
+
 class Wearing:
     """The clearances of a crawl that is not run: requests reach its downloader as a test says."""
 
@@ -486,16 +493,28 @@ class Wearing:
         self.counts: Counter[str] = Counter()
         settings = CapSolverSettings(api_key="k")
         service: Any = self
-        self.clearing = Clearing(self.crawler, settings, service, lambda name: self.counts.update([name]))
+
+        def count(name: str, value: float = 1) -> None:
+            self.counts.update([name])
+
+        nobody: Any = None
+        self.outcomes = Outcomes(
+            Ledger("s", {}, MemoryStore(), count),
+            SiteStops(0, count),
+            Feedback(nobody, nobody, count, enabled=False),
+            count,
+        )
+        self.clearing = Clearing(self.crawler, settings, service, count)
         for family, clearance in clearances.items():
             self.keep(family, clearance)
 
-    async def wait(self, outcome: Any) -> Any:
+    async def wait(self, outcome: Any, *, shared: bool = False) -> Any:
         return await outcome
 
     def keep(self, family: str, clearance: Clearance) -> None:
         key = Key("example.com", "example.com", family, "", "ours", "")
         do(self.clearances.keep(key, clearance))
+        self.outcomes.expect(clearance.id, RECEIPT)
 
     def send(self, url: str = "https://www.example.com/") -> Request:
         """A request with what it has on when it is on the wire."""
@@ -622,18 +641,18 @@ def test_one_that_never_opened_anything_is_waste_once() -> None:
     requests = [wearing.send(), wearing.send()]
     assert [wearing.clearing.refused(request, "datadome") for request in requests] == [ONE, ONE]
     assert wearing.clearing.refused(requests[0], "aws_waf") is None
-    assert wearing.counts == {"wasted/rejected": 1}
+    assert wearing.counts == {"wasted/rejected": 1, "rejected/datadome": 1}
     served = Wearing(datadome=ONE)
     request = served.send()
     served.clearing.accepted(request)
     assert served.clearing.refused(request, "datadome") == ONE
-    assert served.counts == {}
+    assert served.counts == {"accepted/datadome": 1}
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_what_is_known_of_a_clearance(scheme: str) -> None:
     wearing = Wearing()
-    solved: Any = SimpleNamespace(solution={"cookie": "datadome=x; Max-Age=3600"}, solved_at=7.0)
+    solved: Any = SimpleNamespace(solution={"cookie": "datadome=x; Max-Age=3600"}, solved_at=7.0, receipt=RECEIPT)
 
     async def solve() -> Any:
         return solved
@@ -655,7 +674,7 @@ def test_a_solution_that_is_no_clearance_is_waste() -> None:
     made: Any = family_named("datadome")
 
     async def solve() -> Any:
-        return SimpleNamespace(solution={}, solved_at=7.0)
+        return SimpleNamespace(solution={}, solved_at=7.0, receipt=RECEIPT)
 
     request = wearing.send()
     with pytest.raises(UnsolvableCaptchaError):
@@ -672,7 +691,7 @@ def test_one_of_another_host_that_is_refused_here_still_opens_that_one() -> None
     made: Any = family_named("datadome")
 
     async def solve() -> Any:
-        return SimpleNamespace(solution={"cookie": "datadome=x"}, solved_at=2000.0)
+        return SimpleNamespace(solution={"cookie": "datadome=x"}, solved_at=2000.0, receipt=RECEIPT)
 
     do(wearing.clearing.obtain(made, request.url, request, wearing.clearing.refused(request, made.name), solve))
     assert wearing.send().headers["Cookie"] == b"datadome=x"

@@ -17,7 +17,7 @@ from scrapy_capsolver.errors import (
     UnsupportedCaptchaError,
 )
 from scrapy_capsolver.families import FAMILIES, RETIRED
-from tests.crawls import Crawl, crawl, simulator
+from tests.crawls import Crawl, bought, crawl, simulator
 
 V3 = {"type": "GeeTestTaskProxyLess", "challengeUrl": "1/register"}
 BOT = {"type": "AntiBotdeflectorTaskProxyLess", "inject": {"form": "botdeflector-token"}}
@@ -141,7 +141,7 @@ async def test_what_capsolver_does_not_solve_is_told_and_never_paid_for(path: st
         done = await crawl(capsolver, [path])
         assert type(done.error) is UnsupportedCaptchaError
         assert "not solvable by CapSolver" in str(done.error)
-        assert capsolver.state()["api"]["calls"] == {}
+        assert bought(capsolver) == {}
 
 
 @pytest.mark.parametrize("name", sorted(RETIRED))
@@ -153,7 +153,7 @@ async def test_retired_types_are_refused_at_once(name: str) -> None:
         assert type(done.error) is UnsupportedCaptchaError
         assert name in str(done.error)
         state = capsolver.state()
-        assert (state["api"]["calls"], state["site"]["free"]) == ({}, 0)
+        assert (bought(capsolver), state["site"]["free"]) == ({}, 0)
 
 
 # A type that this version does not know
@@ -229,7 +229,7 @@ async def test_without_a_way_to_the_challenge_the_flag_is_asked_for_it() -> None
         done = await crawl(capsolver, ["/geetest-v3/1"])
         assert isinstance(done.error, CaptchaError)
         assert "challengeUrl" in str(done.error)
-        assert capsolver.state()["api"]["calls"] == {}
+        assert bought(capsolver) == {}
 
 
 @deferred_f_from_coro_f
@@ -237,7 +237,7 @@ async def test_botdeflectors_solution_needs_a_place() -> None:
     async with simulator() as capsolver:
         done = await crawl(capsolver, ["/botdeflector/1"])
         assert type(done.error) is CaptchaConfigurationError
-        assert capsolver.state()["api"]["calls"] == {}
+        assert bought(capsolver) == {}
 
 
 # Refused when it should be

@@ -116,7 +116,7 @@ SPIDER = """
     process = CrawlerProcess({
         "ADDONS": {"scrapy_capsolver.Addon": 500}, "CAPSOLVER_API_URL": api, "JOBDIR": jobdir or None,
         "TELNETCONSOLE_ENABLED": False, "REMOTE_CONTROL_ENABLED": False, "CONCURRENT_REQUESTS_PER_DOMAIN": 16,
-        "DOWNLOAD_DELAY": 0, "LOG_LEVEL": "INFO",
+        "DOWNLOAD_DELAY": 0, "LOG_LEVEL": "INFO", "CAPSOLVER_CONCURRENCY": 200,
     })
     process.crawl(S)
     process.start()
@@ -138,18 +138,22 @@ def test_sigint_with_open_solves(with_jobdir: bool, tmp_path: Path) -> None:
     script = tmp_path / "spider.py"
     script.write_text(textwrap.dedent(SPIDER))
     jobdir = str(tmp_path / "job") if with_jobdir else ""
-    with simulator_process("--solve-seconds", "60") as where:
-        arguments = (str(script), where["api"], where["site"], jobdir, "40")
+    with simulator_process("--solve-seconds", "15") as where:
+        arguments = (str(script), where["api"], where["site"], jobdir, "200")
         with running(*arguments, CAPSOLVER_API_KEY=where["key"]) as spider:
-            seconds, printed, log = interrupt(spider, where["api"], 40)
-        assert seconds < 30  # solves take 60: none was waited for
-        assert printed == ([] if with_jobdir else [["error", "CaptchaCancelledError"]] * 40)
+            seconds, printed, log = interrupt(spider, where["api"], 200)
+        assert seconds < 10  # solves take 15: none was waited for
+        assert printed == ([] if with_jobdir else [["error", "CaptchaCancelledError"]] * 200)
         assert "Spider closed (shutdown)" in log
         assert "Traceback" not in log
+        assert f"'capsolver/{'tasks/carried_over' if with_jobdir else 'wasted/abandoned'}': 200" in log
+        print(f"200 open solves, SIGINT: the process ended after {seconds:.2f} s")
         if with_jobdir:
-            ask(f"{where['api']}/_simulator/configure", solve_seconds=[1, 1])
             with running(*arguments[:-1], "0", CAPSOLVER_API_KEY=where["key"]) as spider:
-                output, _ = spider.communicate(timeout=60)
-            assert sorted(json.loads(line)[1] for line in output.splitlines()) == sorted(
-                f"Product {n}" for n in range(40)
-            )
+                output, log = spider.communicate(timeout=60)
+            pages = sorted(json.loads(line)[1] for line in output.splitlines())
+            assert pages == sorted(f"Product {n}" for n in range(200))
+            assert "'capsolver/tasks/resumed': 200" in log
+            assert "capsolver/wasted" not in log
+            tasks = ask(f"{where['api']}/_simulator/state")["tasks"]
+            assert (tasks["created"], tasks["paid"]) == (200, 200)

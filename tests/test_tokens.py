@@ -58,7 +58,7 @@ async def test_a_token_that_was_sent_is_not_sent_again_by_a_retry() -> None:
             capsolver, ["/recaptcha-v2/1"], DOWNLOADER_MIDDLEWARES={Stumbling: 900}, RETRY_ENABLED=True, RETRY_TIMES=2
         )
         assert done.response.css(".product::text").get() == "Product 1"
-        assert done.ours()["already_sent"] == 1
+        assert done.ours()["wasted/already_sent"] == 1
         tokens = capsolver.state()["tokens"]
         assert (tokens["accepted"], tokens["presented_twice"], tokens["refused"]) == (2, 0, {})
 

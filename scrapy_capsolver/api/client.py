@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
 CREATE_SECONDS = 60.0  # recognition tasks are solved before the reply comes
-POLL_SECONDS = 15.0
-OTHER_SECONDS = 15.0
+POLL_SECONDS = 5.0  # one that is silent must not hold up a result for long, and costs nothing but a poll
+OTHER_SECONDS = 10.0
 
 
 class CapSolverClient:
@@ -32,7 +32,7 @@ class CapSolverClient:
 
     async def create_task(self, task: dict[str, Any]) -> Reply:
         """Submit a task. Not idempotent: where this fails after it was sent, a task may exist and be paid."""
-        return read_reply(*await self._post("/createTask", {"task": task, **self._app}, CREATE_SECONDS))
+        return read_reply(*await self._post("/createTask", {"task": task, **self._app}, CREATE_SECONDS, fresh=True))
 
     async def get_task_result(self, task_id: str) -> Reply:
         """Ask for a result. CapSolver answers 120 times a task, in its first 5 minutes."""
@@ -50,7 +50,10 @@ class CapSolverClient:
     def close(self) -> Deferred[None]:
         return self._transport.close()
 
-    async def _post(self, path: str, payload: dict[str, Any], timeout: float) -> tuple[int, bytes]:
-        status, body = await self._transport.post_json(path, {"clientKey": self._key, **payload}, timeout)
+    async def _post(
+        self, path: str, payload: dict[str, Any], timeout: float, *, fresh: bool = False
+    ) -> tuple[int, bytes]:
+        payload = {"clientKey": self._key, **payload}
+        status, body = await self._transport.post_json(path, payload, timeout, fresh=fresh)
         # An error text that quotes the key must not carry it into a log line.
         return status, body.replace(self._key.encode(), b"[key]")

@@ -1,4 +1,4 @@
-"""One POST of JSON over treq: own connection pool, one deadline for all of it, a bounded body, no redirect.
+"""One POST of JSON over treq: own connection pools, one deadline for all of it, a bounded body, no redirect.
 
 treq's own ``timeout`` ends with the headers and its body readers cannot be cancelled, hence the body protocol here.
 """
@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from OpenSSL import SSL
 from treq.client import HTTPClient
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectError, DNSLookupError, TimeoutError  # noqa: A004 - Twisted's own name
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError  # noqa: A004 - Twisted's own name
+from twisted.internet.error import DNSLookupError
+from twisted.internet.interfaces import IHandshakeListener
 from twisted.internet.protocol import Protocol, connectionDone
+from twisted.web._newclient import HTTP11ClientProtocol
 from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone, _HTTP11ClientFactory
 from twisted.web.http import PotentialDataLoss
+from zope.interface import implementer  # type: ignore[import-untyped,unused-ignore]
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
 MAX_BODY = 1 << 20  # bytes; the largest solutions are a few kilobytes
 MAX_CONNECTIONS = 64  # kept open; a fresh TLS connection costs five times the CPU of a reused one
 IDLE_SECONDS = 20  # a connection is dropped before the server would close it under our hands
-CONNECT_SECONDS = 10.0
+CONNECT_SECONDS = 10.0  # with the name looked up and the TLS handshake done
 
 
 class TransportError(Exception):
@@ -33,14 +36,54 @@ class TransportError(Exception):
         """False: the server surely never saw the request."""
 
 
-class _QuietFactory(_HTTP11ClientFactory):
+@implementer(IHandshakeListener)
+class _Connection(HTTP11ClientProtocol):
+    """Twisted writes the request before the TLS handshake, and what fails then looks as if it had been sent."""
+
+    transport: Any
+    _greeting: Deferred[HTTP11ClientProtocol] | None = None
+
+    def greeted(self) -> Deferred[HTTP11ClientProtocol]:
+        """Fires when the TLS handshake is done: the server is the right one, and has seen nothing yet."""
+        self._greeting = Deferred(lambda _: self.transport.abortConnection())
+        return self._greeting
+
+    def handshakeCompleted(self) -> None:  # noqa: N802 - Twisted's name
+        if self._greeting is not None and not self._greeting.called:
+            self._greeting.callback(self)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: N802 - Twisted's name
+        super().connectionLost(reason)  # type: ignore[no-untyped-call]
+        if self._greeting is not None and not self._greeting.called:
+            self._greeting.errback(reason)
+
+
+class _Factory(_HTTP11ClientFactory):
     noisy = False  # or each connection writes two INFO lines
+
+    def buildProtocol(self, addr: object) -> _Connection:  # noqa: N802 - Twisted's name
+        return _Connection(self._quiescentCallback)  # type: ignore[no-untyped-call]
 
 
 class _Pool(HTTPConnectionPool):
-    _factory = _QuietFactory
+    """Hands out connections that are ready for a request. What fails before is an error with ``sent`` False."""
+
+    _factory = _Factory
     maxPersistentPerHost = MAX_CONNECTIONS  # noqa: N815 - Twisted's name
     cachedConnectionTimeout = IDLE_SECONDS  # noqa: N815 - Twisted's name
+
+    def __init__(self, reactor: Any, clock: Any, *, persistent: bool) -> None:
+        super().__init__(reactor, persistent)  # type: ignore[no-untyped-call]
+        self._clock = clock
+
+    def _newConnection(self, key: Any, endpoint: Any) -> Deferred[HTTP11ClientProtocol]:  # noqa: N802 - Twisted's name
+        connecting: Any = super()._newConnection(key, endpoint)
+        if key[0] == b"https":
+            connecting.addCallback(_Connection.greeted)
+        connecting.addTimeout(CONNECT_SECONDS, self._clock)
+        connecting.addErrback(_explain_no_connection)
+        connection: Deferred[HTTP11ClientProtocol] = connecting
+        return connection
 
 
 class _Body(Protocol):
@@ -75,28 +118,38 @@ class _Body(Protocol):
 
 
 class Transport:
-    """Posts JSON to one server. Its methods return Deferreds, so they run on any reactor."""
+    """Posts JSON to one server. Its methods return Deferreds, so they run on any reactor.
+
+    A connection that was kept may be closed by the server just when the next request goes out, and nobody can tell then
+    whether that was read. What must not be lost like this takes a fresh one, for a few milliseconds of CPU under TLS.
+    """
 
     def __init__(self, base_url: str, reactor: Any, clock: Any) -> None:
         self._base_url = base_url.rstrip("/")
         self._reactor = reactor
         self._clock = clock
-        self._pool: Any = _Pool(reactor, persistent=True)  # type: ignore[no-untyped-call]
-        agent: Any = Agent(reactor, connectTimeout=CONNECT_SECONDS, pool=self._pool)
-        self._client = HTTPClient(agent)
+        self._pool: Any = _Pool(reactor, clock, persistent=True)
+        self._client = self._client_of(self._pool)
+        self._fresh_client = self._client_of(_Pool(reactor, clock, persistent=False))
 
-    def post_json(self, path: str, payload: dict[str, Any], timeout: float) -> Deferred[tuple[int, bytes]]:
+    def _client_of(self, pool: Any) -> HTTPClient:
+        agent: Any = Agent(self._reactor, pool=pool)
+        return HTTPClient(agent)
+
+    def post_json(
+        self, path: str, payload: dict[str, Any], timeout: float, *, fresh: bool = False
+    ) -> Deferred[tuple[int, bytes]]:
         """POST ``payload``; fires with the HTTP status and the body within ``timeout`` seconds.
 
-        Fails with :class:`TransportError` alone.
+        ``fresh``: over a connection of its own. Fails with :class:`TransportError` alone.
         """
-        exchange = Deferred.fromCoroutine(self._exchange(path, payload))
+        exchange = Deferred.fromCoroutine(self._exchange(self._fresh_client if fresh else self._client, path, payload))
         exchange.addTimeout(timeout, self._clock, lambda _, seconds: _timed_out(seconds))
         exchange.addErrback(_explain)
         return exchange
 
-    async def _exchange(self, path: str, payload: dict[str, Any]) -> tuple[int, bytes]:
-        response: Any = await self._client.request(
+    async def _exchange(self, client: HTTPClient, path: str, payload: dict[str, Any]) -> tuple[int, bytes]:
+        response: Any = await client.request(
             "POST",
             self._base_url + path,
             json=payload,
@@ -119,24 +172,25 @@ def _timed_out(seconds: float) -> NoReturn:
     raise TransportError(f"no reply within {seconds:g} s", sent=True)
 
 
-def _explain(failure: Failure) -> NoReturn:
-    """Say in plain words what Twisted reports, and whether the request may have reached the server."""
-    error: BaseException | None = failure.value
-    while reasons := getattr(error, "reasons", None):  # ResponseNeverReceived, RequestTransmissionFailed
-        error = reasons[0].value
-    if isinstance(error, (TransportError, CancelledError)):
+def _explain_no_connection(failure: Failure) -> NoReturn:
+    """Say in plain words why there is no connection."""
+    error = failure.value
+    if isinstance(error, CancelledError):
         raise error
     if isinstance(error, DNSLookupError):
         raise TransportError("the host name cannot be resolved", sent=False)
     if isinstance(error, TimeoutError):
         raise TransportError(f"no connection within {CONNECT_SECONDS:g} s", sent=False)
-    if isinstance(error, ConnectError):
-        raise TransportError(f"no connection ({type(error).__name__})", sent=False)
     if isinstance(error, SSL.Error) or type(error).__name__ == "VerificationError":
-        raise TransportError("the TLS connection could not be verified or broke", sent=not _is_unverified(error))
+        raise TransportError("no TLS connection, or one that could not be verified", sent=False)
+    raise TransportError(f"no connection ({type(error).__name__})", sent=False)
+
+
+def _explain(failure: Failure) -> NoReturn:
+    """Say in plain words what became of a request that the server may have got."""
+    error: BaseException | None = failure.value
+    while reasons := getattr(error, "reasons", None):  # ResponseNeverReceived, RequestTransmissionFailed
+        error = reasons[0].value
+    if isinstance(error, (TransportError, CancelledError)):
+        raise error
     raise TransportError(f"the connection was lost ({type(error).__name__})", sent=True)
-
-
-def _is_unverified(error: BaseException | None) -> bool:
-    """The handshake failed, so that nothing was sent."""
-    return "certificate verify failed" in str(error) or type(error).__name__ == "VerificationError"

@@ -1,30 +1,70 @@
-"""Stands in front of createTask: once an error says that no further task can succeed, none is created.
+"""Stands in front of CapSolver: tells when to call it, when to wait, and when to call it no more.
 
-Errors are a limited resource at CapSolver, which blocks keys and addresses that cause many
-(docs.capsolver.com/guide/api-error).
+Errors are a limited resource there: too many of them block the key for 5 minutes, or the address for 30
+(docs.capsolver.com/guide/api-error). So an error that asks for a pause pauses every call of the crawl, after which one goes ahead of the
+others as a trial; and tasks are held back while errors are many.
 """
 
 from __future__ import annotations
 
 import logging
+import random
+from collections import deque
 from typing import TYPE_CHECKING
 
+from twisted.internet.defer import Deferred
+
+from scrapy_capsolver.api.codes import Action
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from scrapy_capsolver.api.replies import Fault
     from scrapy_capsolver.errors import CaptchaError
+    from scrapy_capsolver.solving.clock import Clock, Timer
 
 logger = logging.getLogger(__name__)
 
+JITTER = 0.1  # of a pause, at most: crawls that were told to wait at once do not come back at once
+LONGEST_GROWN = 60.0  # seconds to which a short pause grows while each trial fails
+UNREACHABLE_IN_A_ROW = 5  # createTasks without an answer, before it is taken for an outage
+UNREACHABLE_PAUSE = 5.0  # seconds, growing
+
+# CapSolver does not say how many errors are too many for a key; for an address it is 1000 in a minute.
+WINDOW = 60.0  # seconds
+MANY = 20  # errors, where they outnumber the successes
+MOST = 500  # errors, however many successes there are
+
 
 class Breaker:
-    """Open for one task type, or for all of them, until the crawl ends."""
+    """One for all calls of a crawl. ``dice`` gives random numbers from 0 to 1."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, clock: Clock, count: Callable[[str, float], None], dice: Callable[[], float] = random.random
+    ) -> None:
+        self._clock = clock
+        self._count = count
+        self._dice = dice
         self._all: CaptchaError | None = None
         self._types: dict[str, CaptchaError] = {}
+        self._paused_until = 0.0  # no calls
+        self._held_until = 0.0  # no new tasks
+        self._pause_asked = 0.0  # seconds, before it grew
+        self._pauses = 0  # without a success between them
+        self._on_trial = False  # the next call shows whether the pause is over
+        self._trial_under_way = False
+        self._unreachable = 0  # in a row
+        self._answers: deque[tuple[float, bool]] = deque()  # when, and was it an error
+        self._errors = 0  # of these
+        self._waiting: list[Deferred[None]] = []
+        self._listener: Callable[[], None] = lambda: None
+        self._timer: Timer | None = None
 
-    def check(self, task_type: str) -> None:
-        """Raise what opened the breaker for tasks of this type."""
-        cause = self._all or self._types.get(task_type)
+    # What must not be called any more
+
+    def check(self, task_type: str | None = None) -> None:
+        """Raise what ended the solving of tasks of this type, or of all."""
+        cause = self._all or (self._types.get(task_type) if task_type is not None else None)
         if cause is not None:
             raise type(cause)(f"not tried, since an earlier task failed: {cause.message}", code=cause.code) from cause
 
@@ -34,7 +74,136 @@ class Breaker:
             return
         if task_type is None:
             self._all = cause
+            self._count("breaker/stopped", 1)
+            self._wake()
         else:
             self._types[task_type] = cause
+            self._count(f"breaker/stopped/{task_type}", 1)
         what = "captchas" if task_type is None else f"{task_type} tasks"
         logger.error("No more %s are solved in this crawl: %s", what, cause.message)
+
+    # When to call
+
+    async def admit(self) -> bool:
+        """Wait until a task may be created, in the order of asking. See :meth:`begin` for what it gives.
+
+        Raises what ended all solving.
+        """
+        while True:
+            self.check()
+            if self.may_create:
+                return self.begin()
+            let: Deferred[None] = Deferred()
+            self._waiting.append(let)
+            self._set_timer()
+            await let
+
+    @property
+    def may_create(self) -> bool:
+        return self.may_call and self._clock.seconds() >= self._held_until
+
+    @property
+    def may_call(self) -> bool:
+        return self._clock.seconds() >= self._paused_until and not self._trial_under_way
+
+    @property
+    def is_clear(self) -> bool:
+        """Nothing speaks against a call that is not needed."""
+        return self._all is None and not self._on_trial
+
+    @property
+    def paused_until(self) -> float:
+        return self._paused_until
+
+    def begin(self) -> bool:
+        """A call begins. Is it the trial after a pause, for which all others wait? Then :meth:`leave` must follow."""
+        trial = self._on_trial
+        self._trial_under_way = trial
+        return trial
+
+    def leave(self, trial: bool) -> None:  # noqa: FBT001 - what begin gave
+        """The call is over, whatever came of it."""
+        if trial and self._trial_under_way:
+            self._trial_under_way = False
+            self._wake()
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Have ``listener`` called when calls may be made again."""
+        self._listener = listener
+
+    # What came of a call
+
+    def answered(self, fault: Fault | None, *, ended: bool = True) -> None:
+        """CapSolver has answered: with success, where there is no fault. ``ended``: not just "not yet"."""
+        self._unreachable = 0
+        if ended:
+            self._ration(is_error=fault is not None)
+        if fault is not None and fault.rule.action is Action.WAIT:
+            self._pause(fault.rule.wait, fault.rule.meaning, fault.code or "no_code")
+        elif self._clock.seconds() >= self._paused_until:
+            self._pauses = 0
+            if self._on_trial:
+                self._on_trial = self._trial_under_way = False
+                logger.info("CapSolver answers again: captchas are being solved")
+                self._wake()
+
+    def unanswered(self) -> None:
+        """A createTask brought no answer from CapSolver."""
+        self._unreachable += 1
+        if self._unreachable >= UNREACHABLE_IN_A_ROW or self._on_trial:
+            self._pause(UNREACHABLE_PAUSE, "CapSolver does not answer", "unreachable")
+
+    def _pause(self, seconds: float, why: str, code: str) -> None:
+        now = self._clock.seconds()
+        if now < self._paused_until and seconds <= self._pause_asked:
+            return  # a call that was on its way when the pause began tells nothing new
+        if now >= self._paused_until:
+            self._pauses += 1
+        self._pause_asked = seconds
+        seconds = max(seconds, min(seconds * 2 ** (self._pauses - 1), LONGEST_GROWN)) * (1 + JITTER * self._dice())
+        until = now + seconds
+        self._count(f"breaker/pauses/{code}", 1)
+        self._count("breaker/paused_seconds", until - max(self._paused_until, now))
+        self._paused_until = until
+        self._on_trial, self._trial_under_way = True, False
+        logger.warning("No captchas are solved for %.0f seconds, and requests wait: %s", seconds, why)
+        self._set_timer()
+
+    def _ration(self, *, is_error: bool) -> None:
+        now = self._clock.seconds()
+        self._answers.append((now, is_error))
+        self._errors += is_error
+        while self._answers[0][0] <= now - WINDOW:
+            self._errors -= self._answers.popleft()[1]
+        many = self._errors >= MANY and self._errors * 2 > len(self._answers)
+        if is_error and now >= self._held_until and (many or self._errors >= MOST):
+            # Until half of them are out of sight.
+            times = [at for at, error in self._answers if error]
+            self._held_until = times[len(times) // 2] + WINDOW
+            self._count("breaker/held", 1)
+            logger.warning(
+                "%d errors of CapSolver within a minute: no new tasks for %.0f seconds, before it blocks the key",
+                self._errors,
+                self._held_until - now,
+            )
+
+    def close(self) -> None:
+        """Nobody waits any more."""
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
+
+    def _set_timer(self) -> None:
+        at = max(self._paused_until, self._held_until)
+        self.close()
+        if self._waiting and at > self._clock.seconds():
+            self._timer = self._clock.callLater(at - self._clock.seconds(), self._wake)
+
+    def _wake(self) -> None:
+        """Let those go on who may: all of them, or one where that is a trial."""
+        self._waiting = [one for one in self._waiting if not one.called]  # those were cancelled
+        while self._waiting and (self._all is not None or self.may_create):
+            self._waiting.pop(0).callback(None)
+        self._set_timer()
+        if self.may_call:
+            self._listener()

@@ -40,6 +40,9 @@ class _Flight:
         self._waiting.append(waiting)
         return waiting
 
+    def cancel(self) -> None:
+        self._obtaining.cancel()
+
     def _leave(self, waiting: Deferred[Obtained]) -> None:
         if waiting not in self._waiting:
             return
@@ -157,6 +160,11 @@ class Clearances:
         for one in _keys(key, clearance):
             await self._store.delete(one, clearance.id)
         await self.load(key.site)
+
+    def cancel_all(self) -> None:
+        """Nobody waits for anything any more: all are told what came of the solve until now."""
+        for flight in list(self._flights.values()):
+            flight.cancel()
 
     def close(self) -> None:
         self._store.close()

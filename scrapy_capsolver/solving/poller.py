@@ -13,6 +13,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from scrapy_capsolver.api.codes import Action
 from scrapy_capsolver.api.transport import TransportError
@@ -22,9 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any
 
-    from twisted.python.failure import Failure
-
     from scrapy_capsolver.api.replies import Reply
+    from scrapy_capsolver.solving.breaker import Breaker
     from scrapy_capsolver.solving.clock import Clock, Timer
 
 POLLS_PER_SECOND = 300.0
@@ -64,10 +64,13 @@ class Poller:
         self,
         ask: Callable[[str], Coroutine[Deferred[Any], Any, Reply]],
         clock: Clock,
+        breaker: Breaker,
         count_poll: Callable[[], None],
     ) -> None:
         self._ask = ask
         self._clock = clock
+        self._breaker = breaker
+        breaker.listen(self._set_timer)
         self._count_poll = count_poll
         self._times: defaultdict[str, SolveTimes] = defaultdict(SolveTimes)
         self._waiting: list[tuple[float, int, OpenTask]] = []  # a heap by the time at which a task is due
@@ -78,7 +81,6 @@ class Poller:
         self._allowance = 1.0
         self._allowance_at = clock.seconds()
         self._timer: Timer | None = None
-        self._paused_until = 0.0
 
     def result_of(self, task: OpenTask) -> Deferred[Reply]:
         """Fires with the reply that is ready, or that ends the task by an error, as soon as it is known.
@@ -108,7 +110,7 @@ class Poller:
         else:
             self._stop_timer()
             return
-        at = max(at, self._paused_until)
+        at = max(at, self._breaker.paused_until)
         if self._timer is not None and self._timer.active():
             if self._timer.getTime() <= at:
                 return
@@ -122,6 +124,10 @@ class Poller:
 
     def _wake(self) -> None:
         self._timer = None
+        if not self._breaker.may_call:
+            if self._clock.seconds() < self._breaker.paused_until:
+                self._set_timer()
+            return  # else the breaker tells when its trial is over
         now = self._clock.seconds()
         while self._waiting and self._waiting[0][0] <= now:
             task = heapq.heappop(self._waiting)[2]
@@ -133,7 +139,10 @@ class Poller:
         )
         self._allowance_at = now
         for task in self._take_likeliest(min(int(self._allowance), POLLS_IN_FLIGHT - self._in_flight), now):
-            self._poll(task)
+            if self._breaker.may_call:
+                self._poll(task)
+            else:  # the one before is the trial for all
+                self._due.append(task)
         self._set_timer()
 
     def _take_likeliest(self, number: int, now: float) -> list[OpenTask]:
@@ -153,8 +162,10 @@ class Poller:
         self._in_flight += 1
         self._allowance -= 1
         self._count_poll()
+        trial = self._breaker.begin()
         asked = Deferred.fromCoroutine(self._ask(task.id))
         asked.addBoth(self._landed)
+        asked.addBoth(self._left, trial)
         asked.addCallbacks(self._answered, self._unanswered, callbackArgs=(task, age), errbackArgs=(task,))
         asked.addErrback(lambda failure: None if task.done else self._end(task).errback(failure))
 
@@ -164,10 +175,15 @@ class Poller:
             self._set_timer()
         return result
 
+    def _left(self, result: Reply | Failure, trial: bool) -> Reply | Failure:  # noqa: FBT001
+        if not isinstance(result, Failure) and (result.fault is None or result.fault.in_envelope):
+            self._breaker.answered(result.fault, ended=result.fault is not None or result.ready)
+        self._breaker.leave(trial)
+        return result
+
     def _answered(self, reply: Reply, task: OpenTask, asked_age: float) -> None:
         if task.done:
             return
-        now = self._clock.seconds()
         fault = reply.fault
         if reply.task_id is not None and reply.task_id != task.id:
             self._back_off(task)  # an answer, but not to this question
@@ -179,9 +195,7 @@ class Poller:
         elif fault.rule.action is Action.POLL or not fault.in_envelope:
             self._back_off(task)  # nothing readable
         elif fault.rule.action is Action.WAIT:
-            # It concerns the key, so no task is asked about until then.
-            self._paused_until = max(self._paused_until, now + fault.rule.wait)
-            self._schedule(task, self._paused_until)
+            self._schedule(task, self._breaker.paused_until)
         else:
             self._end(task).callback(reply)
 

@@ -3,37 +3,41 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
 from twisted.internet.defer import TimeoutError as DeferredTimeoutError
 
 from scrapy_capsolver.api.codes import Action
+from scrapy_capsolver.api.replies import Reply
 from scrapy_capsolver.api.transport import TransportError
 from scrapy_capsolver.errors import (
     CapSolverUnavailableError,
     CaptchaCancelledError,
-    CaptchaError,
     CaptchaTimeoutError,
     UnsolvableCaptchaError,
 )
-from scrapy_capsolver.solving.breaker import Breaker
-from scrapy_capsolver.solving.clock import sleep
+from scrapy_capsolver.solving.clock import Lasting, sleep
 from scrapy_capsolver.solving.poller import OpenTask, Poller, ResultLostError
+from scrapy_capsolver.solving.schedule import MAX_AGE, MAX_QUERIES
+from scrapy_capsolver.solving.sites import REFUSED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from scrapy_capsolver.api.client import CapSolverClient
-    from scrapy_capsolver.api.replies import Fault, Reply
+    from scrapy_capsolver.solving.account import Account
+    from scrapy_capsolver.solving.breaker import Breaker
     from scrapy_capsolver.solving.clock import Clock
-
-MakeTask: TypeAlias = "Callable[[str], Deferred[dict[str, Any]]]"
+    from scrapy_capsolver.solving.job import Job, Note
+    from scrapy_capsolver.solving.ledger import Ledger, Receipt
+    from scrapy_capsolver.solving.limits import Limits
+    from scrapy_capsolver.solving.sites import SiteStops
 
 CONNECT_TRIES = 4  # createTask, where no connection comes about
 _CONNECT_BACK_OFF = 1.0  # seconds, doubled each time
+_CREATE_GRACE = 0.75  # seconds that a createTask under way may take when its solve is cancelled: then its id is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,28 +46,14 @@ class Solved:
 
     solution: Mapping[str, Any] = field(repr=False)
     """As CapSolver gives it; its keys depend on the task type."""
-    task_type: str
+    receipt: Receipt
     attempts: int
     """Tasks created, failed ones included."""
     seconds: float
-    """From the start of the solve, waiting for its turn not included."""
+    """That were spent on the solve, waiting for its turn and pauses that CapSolver asked for not included."""
     polls: int
     solved_at: float
     """Unix seconds at which the solution came to be, as far as is known."""
-
-
-@dataclass(slots=True)
-class _Progress:
-    """What one solve has done so far; it is needed where a deadline cuts the solve off."""
-
-    attempts: int = 0
-    refusals: Counter[str] = field(default_factory=Counter)
-    creating: bool = False
-    open_task: OpenTask | None = None
-
-    @property
-    def possibly_paid(self) -> int:
-        return int(self.creating or self.open_task is not None)
 
 
 class Solver:
@@ -76,161 +66,288 @@ class Solver:
         *,
         concurrency: int,
         timeout: float,
-        prices: Mapping[str, float],
+        account: Account,
+        breaker: Breaker,
+        stops: SiteStops,
+        limits: Limits,
+        ledger: Ledger,
         count: Callable[[str, float], None],
     ) -> None:
         self._client = client
         self._clock = clock
         self._turns = DeferredSemaphore(concurrency)
         self._timeout = timeout
-        self._prices = prices
+        self._account = account
+        self._breaker = breaker
+        self._stops = stops
+        self._limits = limits
+        self._ledger = ledger
         self._count = count
-        self._breaker = Breaker()
-        self._poller = Poller(client.get_task_result, clock, lambda: count("polls", 1))
+        self._adopted: set[str] = set()
+        self._taken_up: set[str] = set()
+        self._poller = Poller(client.get_task_result, clock, breaker, lambda: count("polls", 1))
 
-    def solve(self, make_task: MakeTask, attempts: int) -> Deferred[Solved]:
-        """Solve a captcha with ``attempts`` tasks at most; ``make_task`` gives each attempt's task.
+    def solve(self, job: Job) -> Deferred[Solved]:
+        """Fails with a :class:`~scrapy_capsolver.errors.CaptchaError`, or with what the job's task maker raised.
 
-        It is called with what CapSolver said of the attempt before (``errorDescription``), and may raise what it likes.
-
-        Fails with a :class:`~scrapy_capsolver.errors.CaptchaError`. May be cancelled at any time.
+        May be cancelled at any time.
         """
-        return Deferred.fromCoroutine(self._solve(make_task, attempts))
+        return Deferred.fromCoroutine(self._solve(job))
 
-    async def _solve(self, make_task: MakeTask, attempts: int) -> Solved:
-        progress = _Progress()
+    async def _solve(self, job: Job) -> Solved:
         try:
             await self._turns.acquire()
         except CancelledError:
-            raise CaptchaCancelledError("cancelled before its turn came; nothing was paid") from None
-        try:
-            solved = Deferred.fromCoroutine(self._attempt(make_task, attempts, progress))
-            return await solved.addTimeout(self._timeout, cast("Any", self._clock))
-        except DeferredTimeoutError:
-            raise CaptchaTimeoutError(
-                f"no solution within {self._timeout:g} s (CAPSOLVER_TIMEOUT)",
-                attempts=progress.attempts,
-                possibly_paid=progress.possibly_paid,
-            ) from None
-        except CancelledError:
             raise CaptchaCancelledError(
-                "the solve was cancelled", attempts=progress.attempts, possibly_paid=progress.possibly_paid
+                "cancelled before its turn came; nothing was paid", open_task=_plain(job.resume)
+            ) from None
+        try:
+            await self._account.known()
+            return await self._with_turn(job)
+        except CancelledError:
+            note = job.note(self._clock.seconds())
+            raise CaptchaCancelledError(
+                "the solve was cancelled",
+                attempts=job.attempts,
+                possibly_paid=int(job.receipt is not None),
+                open_task=_plain(note),
             ) from None
         finally:
-            if progress.possibly_paid:
-                self._count("possibly_paid", 1)
+            self._leave(job)
             self._turns.release()
 
-    async def _attempt(self, make_task: MakeTask, attempts: int, progress: _Progress) -> Solved:
-        started = self._clock.seconds()
-        said = ""
+    async def _with_turn(self, job: Job) -> Solved:
+        """Attempts, until one brings a solution or an error that is final."""
         while True:
-            task = await make_task(said)
-            self._breaker.check(task["type"])
-            reply = await self._create(task, progress)
-            polls = 0
-            if not reply.ready and reply.fault is None:
-                reply, polls = await self._result(task["type"], reply, progress)
-            if reply.fault is not None:
-                await self._follow(reply.fault, task, attempts, progress, started)
-                said = reply.fault.description
-                continue
-            self._settle(task["type"], reply, progress)
-            assert reply.solution is not None
-            return Solved(
-                solution=reply.solution,
-                task_type=task["type"],
-                attempts=progress.attempts,
-                seconds=self._clock.seconds() - started,
-                polls=polls,
-                solved_at=_solved_at(reply.solution),
-            )
-
-    async def _create(self, task: dict[str, Any], progress: _Progress) -> Reply:
-        """createTask, sent again only where no connection came about: anything else may have made a task."""
-        for connecting in range(1, CONNECT_TRIES + 1):
-            progress.creating = True
+            self._stops.check(job.purpose)
+            trial = await self._breaker.admit()
+            began = self._clock.seconds()
+            attempt = Deferred.fromCoroutine(self._attempt(job, trial=trial))
+            deadline = self._clock.callLater(max(self._timeout - job.seconds, 0), self._end, job, attempt)
             try:
-                reply = await self._client.create_task(task)
-            except TransportError as error:
-                progress.creating = error.sent
-                if error.sent or connecting == CONNECT_TRIES:
-                    progress.attempts += error.sent
-                    paid = "; the task may exist and be charged" if error.sent else ""
-                    raise self._give_up(f"createTask: {error}{paid}", progress) from None
-                await sleep(self._clock, _CONNECT_BACK_OFF * 2 ** (connecting - 1))
-                continue
-            fault = reply.fault
-            progress.attempts += 1
-            if fault is not None and not fault.in_envelope and fault.rule.action is Action.POLL:
-                raise self._give_up(f"createTask: {fault}; the task may exist and be charged", progress)
-            if fault is None and not reply.ready and reply.task_id is None:
-                raise self._give_up("createTask: the reply has no taskId; the task may exist and be charged", progress)
-            progress.creating = False
-            if fault is None:
-                self._count("tasks", 1)
-            else:
-                self._count(f"tasks/refused/{fault.code or 'no_envelope'}", 1)
-            return reply
-        raise AssertionError("unreachable")
+                solved = await attempt
+            except CancelledError:
+                if not job.overdue:
+                    raise
+                raise CaptchaTimeoutError(
+                    f"no solution within {self._timeout:g} s (CAPSOLVER_TIMEOUT)",
+                    attempts=job.attempts,
+                    possibly_paid=self._give_up(job),
+                ) from None
+            finally:
+                if deadline.active():
+                    deadline.cancel()
+                job.seconds += self._clock.seconds() - began
+                self._breaker.leave(trial)
+            if solved is not None:
+                return replace(solved, seconds=job.seconds)
 
-    async def _result(self, task_type: str, created: Reply, progress: _Progress) -> tuple[Reply, int]:
-        """The final reply about a task that was created, and the polls that it took."""
-        assert created.task_id is not None
-        progress.open_task = task = OpenTask(task_type, created.task_id, self._clock.seconds())
+    @staticmethod
+    def _end(job: Job, attempt: Deferred[Any]) -> None:
+        job.overdue = True
+        attempt.cancel()
+
+    async def _attempt(self, job: Job, *, trial: bool) -> Solved | None:
+        """One task, from its making to its solution. None: it came to nothing, and another may be tried."""
+        task = await job.make_task(job.said)
+        self._breaker.check(task["type"])
+        reply = self._take_up(job, task) or await self._create(job, task, trial=trial)
+        if reply is None:
+            return None
+        if reply.fault is None and not reply.ready:
+            reply = await self._result(job)
+        if reply.fault is not None:
+            self._follow(reply, job, task)
+            return None
+        return self._settle(reply, job)
+
+    def _take_up(self, job: Job, task: dict[str, Any]) -> Reply | None:
+        """Go on with a task of an earlier run, where it is the same and CapSolver still answers for it."""
+        note, job.resume = job.resume, None
+        if note is None or note.receipt.task in self._taken_up:
+            return None  # by another request
+        self._taken_up.add(note.receipt.task)
+        age = max(time.time() - note.created, 0.0)
+        if note.mark != job.mark(task) or age >= MAX_AGE or note.queries >= MAX_QUERIES:
+            self._ledger.unknown(note.receipt, "abandoned")
+            return None
+        self._limits.give_back(note.receipt)
+        self._limits.take(note.receipt)
+        self._count("tasks/resumed", 1)
+        job.attempts += 1
+        job.receipt, job.open_mark = note.receipt, note.mark
+        job.open_task = OpenTask(
+            note.receipt.type, note.receipt.task, self._clock.seconds() - age, queries=note.queries
+        )
+        return Reply(task_id=note.receipt.task)
+
+    async def _create(self, job: Job, task: dict[str, Any], *, trial: bool) -> Reply | None:
+        """Send createTask. It is sent again only where no task can have come of it: None says so."""
+        receipt = self._ledger.receipt(job.purpose, task["type"])
+        await self._limits.reserve(receipt)
+        job.receipt = receipt  # paid, for all that is known, until a reply says otherwise
+        if not trial and not self._breaker.may_create:  # since it was admitted
+            self._free(job)
+            return None
+        call = Lasting(self._client.create_task(task))
+        cancelled = False
         try:
-            reply = await self._poller.result_of(task)
+            try:
+                reply = await call.wait()
+            except CancelledError:
+                if job.overdue:
+                    call.cancel()
+                    raise
+                cancelled = True
+                reply = await self._outlast(call)
+        except TransportError as error:
+            self._breaker.unanswered()
+            if error.sent:
+                self._lose(job, str(error))
+            self._free(job)
+            if cancelled:
+                raise CancelledError from None
+            job.unconnected += 1
+            if job.unconnected == CONNECT_TRIES:
+                raise CapSolverUnavailableError(f"createTask: {error}", attempts=job.attempts) from None
+            await sleep(self._clock, _CONNECT_BACK_OFF * 2 ** (job.unconnected - 1))
+            return None
+        fault = reply.fault
+        if fault is not None and not fault.in_envelope and fault.rule.action is Action.POLL:
+            self._breaker.unanswered()
+            self._lose(job, str(fault))
+        if fault is None and not reply.ready and reply.task_id is None:
+            self._lose(job, "the reply has no taskId")
+        self._breaker.answered(fault)
+        job.attempts += 1
+        if fault is not None:
+            self._count(f"tasks/refused/{fault.code or 'no_envelope'}", 1)
+            self._free(job)
+        else:
+            self._count("tasks", 1)
+            job.receipt = replace(receipt, task=reply.task_id or "")
+            if not reply.ready:
+                self._ledger.opened(job.receipt)
+                job.open_task = OpenTask(task["type"], job.receipt.task, self._clock.seconds())
+                job.open_mark = job.mark(task)
+        if cancelled:
+            if reply.ready:
+                self._ledger.wasted(self._settle(reply, job).receipt, "abandoned")
+            raise CancelledError
+        return reply
+
+    async def _outlast(self, call: Lasting[Reply]) -> Reply:
+        """The reply to a createTask whose solve was cancelled: it tells the task's id, if it comes soon."""
+        try:
+            return await call.wait().addTimeout(_CREATE_GRACE, cast("Any", self._clock))
+        except (DeferredTimeoutError, CancelledError):
+            call.cancel()
+            raise CancelledError from None
+
+    async def _result(self, job: Job) -> Reply:
+        """The final reply about the open task."""
+        assert job.open_task is not None
+        assert job.receipt is not None
+        try:
+            reply = await self._poller.result_of(job.open_task)
         except ResultLostError as error:
             raise CaptchaTimeoutError(
                 f"CapSolver answers no more queries about this task ({error})",
-                attempts=progress.attempts,
-                possibly_paid=1,
+                attempts=job.attempts,
+                possibly_paid=self._give_up(job),
             ) from None
-        progress.open_task = None  # it ended, one way or the other
         if reply.fault is not None:
             self._count(f"tasks/failed/{reply.fault.code or 'unknown'}", 1)
-        return reply, task.queries
+            self._ledger.failed(job.receipt)
+            self._free(job)
+        return reply
 
-    async def _follow(
-        self, fault: Fault, task: dict[str, Any], attempts: int, progress: _Progress, started: float
-    ) -> None:
+    def _follow(self, reply: Reply, job: Job, task: dict[str, Any]) -> None:
         """Do what the error asks for and return where another task may be made; else raise."""
-        rule, seen = fault.rule, progress.refusals[fault.code]
-        progress.refusals[fault.code] += 1
-        after = f" after {progress.attempts} tasks" if progress.attempts > 1 else ""
-        error = rule.error(scrub(str(fault), task) + after, code=fault.code or None, attempts=progress.attempts)
+        fault = reply.fault
+        assert fault is not None
+        rule, seen = fault.rule, job.refusals[fault.code]
+        job.refusals[fault.code] += 1
+        job.said = fault.description
+        after = f" after {job.attempts} tasks" if job.attempts > 1 else ""
+        error = rule.error(scrub(str(fault), task) + after, code=fault.code or None, attempts=job.attempts)
         if rule.action is Action.CRAWL or (rule.ends_crawl and seen >= rule.times):
             self._breaker.open(error, task["type"] if rule.of_type else None)
             raise error
-        if rule.action is Action.REQUEST or seen >= rule.times:
-            raise error
-        if rule.action is Action.WAIT:
-            left = started + self._timeout - self._clock.seconds()
-            wait = rule.wait * 2**seen
-            if wait >= left:
-                raise error
-            progress.attempts -= 1  # a refusal to work now is no attempt
-            await sleep(self._clock, wait)
-        elif progress.attempts >= attempts:
+        if rule.action is Action.WAIT and seen < rule.times:
+            job.attempts -= 1  # a refusal to work now is no attempt; the breaker has everybody wait
+            return
+        if rule.action is Action.REQUEST or seen >= rule.times or job.attempts >= job.attempts_allowed:
+            if rule.error is UnsolvableCaptchaError:
+                self._stops.failed(job.purpose, REFUSED)
             raise error
 
-    def _settle(self, task_type: str, reply: Reply, progress: _Progress) -> None:
+    def _settle(self, reply: Reply, job: Job) -> Solved:
         """Account for a task that is ready, whether or not its solution is of use."""
-        price = self._prices.get(task_type)
-        if price is None:
-            self._count("unpriced", 1)
-        else:
-            self._count("estimated_cost_usd", price / 1000)
+        receipt, task = job.receipt, job.open_task
+        assert receipt is not None
+        self._ledger.paid(receipt)
+        self._limits.settle(receipt, charged=True)
+        job.receipt = job.open_task = None
+        self._stops.succeeded(job.purpose, REFUSED)
         if not reply.solution:
-            self._count("wasted/no_solution", 1)
+            self._ledger.wasted(receipt, "no_solution")
             raise UnsolvableCaptchaError(
-                f"CapSolver says that {task_type} is ready and sends no solution",
-                attempts=progress.attempts,
+                f"CapSolver says that {receipt.type} is ready and sends no solution",
+                attempts=job.attempts,
                 possibly_paid=1,
             )
+        polls = 0 if task is None else task.queries
+        return Solved(reply.solution, receipt, job.attempts, job.seconds, polls, _solved_at(reply.solution))
 
-    def _give_up(self, message: str, progress: _Progress) -> CaptchaError:
-        return CapSolverUnavailableError(message, attempts=progress.attempts, possibly_paid=progress.possibly_paid)
+    def _lose(self, job: Job, why: str) -> NoReturn:
+        """What became of a createTask is not known, so it is not sent again."""
+        job.attempts += 1
+        self._give_up(job)
+        raise CapSolverUnavailableError(
+            f"createTask: {why}; the task may exist and be charged", attempts=job.attempts, possibly_paid=1
+        )
+
+    def _free(self, job: Job) -> None:
+        """The task under way surely costs nothing."""
+        assert job.receipt is not None
+        self._limits.settle(job.receipt, charged=False)
+        job.receipt = job.open_task = None
+
+    def _give_up(self, job: Job) -> int:
+        """The task under way may be charged, and nobody asks for it any more. Gives how many those are."""
+        if job.receipt is None:
+            return 0
+        self._ledger.unknown(job.receipt, "possibly_paid" if job.open_task is None else "abandoned")
+        self._limits.settle(job.receipt, charged=True)
+        job.receipt = job.open_task = None
+        return 1
+
+    def _leave(self, job: Job) -> None:
+        """The solve is over. A task that is open now has its result asked for in the next run, or is abandoned."""
+        if job.receipt is not None and job.open_task is not None:
+            self._limits.settle(job.receipt, charged=True)
+        else:
+            self._give_up(job)
+
+    # Between two runs of a crawl
+
+    def adopt(self, note: Note) -> None:
+        """An earlier run left this task open: it counts as paid, unless its result says otherwise."""
+        if note.receipt.task not in self._adopted:
+            self._adopted.add(note.receipt.task)
+            self._ledger.adopted(note.receipt)
+            self._limits.charge(note.receipt)
+
+    def carry_over(self, task_id: str) -> None:
+        """The next run takes care of this task."""
+        receipt = self._ledger.carried(task_id)
+        if receipt is not None:
+            self._limits.give_back(receipt)
+
+
+def _plain(note: Note | None) -> dict[str, Any] | None:
+    return None if note is None else note.to_dict()
 
 
 def scrub(text: str, task: Mapping[str, Any]) -> str:

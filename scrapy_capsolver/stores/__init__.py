@@ -1,4 +1,4 @@
-"""State that outlives a request: the clearances that a crawl holds.
+"""State that outlives a request: the clearances that a crawl holds, its open tasks, and what it spent.
 
 ``memory`` ends with the crawl; a path names an SQLite file, which survives it, and which several crawls on one machine
 share.
@@ -6,11 +6,22 @@ share.
 
 from __future__ import annotations
 
-from scrapy_capsolver.stores.base import Clearance, Key, Store, StoreError
+from scrapy_capsolver.stores.base import Clearance, Key, Spend, Store, StoreError, TaskRow
 from scrapy_capsolver.stores.memory import MemoryStore
 from scrapy_capsolver.stores.sqlite import SQLiteStore
 
-__all__ = ["MEMORY", "Clearance", "Key", "MemoryStore", "SQLiteStore", "Store", "StoreError", "open_store"]
+__all__ = [
+    "MEMORY",
+    "Clearance",
+    "Key",
+    "MemoryStore",
+    "SQLiteStore",
+    "Spend",
+    "Store",
+    "StoreError",
+    "TaskRow",
+    "open_store",
+]
 
 MEMORY = "memory"
 

@@ -48,8 +48,37 @@ class Clearance:
     """Earned over https, and not sent over plain http."""
 
 
+@dataclass(frozen=True, slots=True)
+class TaskRow:
+    """A task that is open at CapSolver."""
+
+    id: str
+    spider: str
+    site: str
+    family: str
+    type: str
+    nano_usd: int
+    """What it costs; 0 where that is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spend:
+    """An entry of the ledger: so many tasks, and what they cost, on one account.
+
+    ``solved`` is what was paid, ``failed`` what cost nothing; ``rejected``, ``expired`` and so on are the part of it that was
+    wasted. ``possibly_paid`` and ``abandoned`` stand beside it: tasks of which nobody knows whether they were charged.
+    """
+
+    spider: str
+    site: str
+    family: str
+    account: str
+    tasks: int
+    nano_usd: int
+
+
 class Store(Protocol):
-    """Clearances by key. Its methods are coroutines, as a store may be on another machine.
+    """Clearances by key, and the ledger. Its methods are coroutines, as a store may be on another machine.
 
     They do not raise: a store that fails says so in the log, and the crawl goes on with what it knows.
     """
@@ -66,6 +95,12 @@ class Store(Protocol):
 
     async def delete(self, key: Key, clearance_id: str) -> None:
         """Forget this clearance, unless it has been replaced by another."""
+
+    async def open_task(self, task: TaskRow) -> None:
+        """Note a task that CapSolver has begun. If this crawl is killed, it is found to be abandoned later."""
+
+    async def spend(self, entry: Spend, *, closes: str) -> None:
+        """Add to the ledger. ``closes`` is the task that has ended, if one has: it is entered once."""
 
     def close(self) -> None:
         """Let go of what is open. Nothing else is called after that."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from scrapy_capsolver.stores.base import Clearance, Key
+    from scrapy_capsolver.stores.base import Clearance, Key, Spend, TaskRow
 
 
 MOST = 10_000
@@ -40,6 +40,12 @@ class MemoryStore:
         held = self._sites[key.site].get(key)
         if held is not None and held.id == clearance_id:
             del self._sites[key.site][key]
+
+    async def open_task(self, task: TaskRow) -> None:
+        """The stats of the crawl tell all that this store could."""
+
+    async def spend(self, entry: Spend, *, closes: str) -> None:
+        """See :meth:`open_task`."""
 
     def close(self) -> None:
         self._sites.clear()

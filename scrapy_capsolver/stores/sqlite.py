@@ -11,11 +11,13 @@ import json
 import logging
 import os
 import sqlite3
+import stat
 import time
 from contextlib import closing, suppress
+from dataclasses import astuple
 from typing import TYPE_CHECKING, Any
 
-from scrapy_capsolver.stores.base import Clearance, Key, StoreError
+from scrapy_capsolver.stores.base import Clearance, Key, Spend, StoreError, TaskRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,9 +26,19 @@ logger = logging.getLogger(__name__)
 
 _VERSION = 1  # of the table; PRAGMA user_version
 _BUSY_SECONDS = 1.0  # for which a writer waits for another
+_TASK_SECONDS = 600.0  # after which nobody waits for a task
 _OLD_SECONDS = 30 * 86400.0  # after which a clearance without a known end is forgotten
 
 _SCHEMA = """
+CREATE TABLE IF NOT EXISTS tasks (
+    id TEXT PRIMARY KEY, spider TEXT NOT NULL, site TEXT NOT NULL, family TEXT NOT NULL, type TEXT NOT NULL,
+    nano_usd INTEGER NOT NULL, opened REAL NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS ledger (
+    spider TEXT NOT NULL, site TEXT NOT NULL, family TEXT NOT NULL, account TEXT NOT NULL,
+    tasks INTEGER NOT NULL, nano_usd INTEGER NOT NULL,
+    PRIMARY KEY (spider, site, family, account)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS clearances (
     site TEXT NOT NULL, scope TEXT NOT NULL, family TEXT NOT NULL, proxy TEXT NOT NULL,
     user_agent TEXT NOT NULL, jar TEXT NOT NULL,
@@ -40,6 +52,18 @@ INSERT INTO clearances VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET id = excluded.id, host = excluded.host, cookies = excluded.cookies, agent = excluded.agent,
     solved_at = excluded.solved_at, expires = excluded.expires, secure = excluded.secure
 WHERE excluded.solved_at >= solved_at
+"""
+_OPEN_TASK = "INSERT OR IGNORE INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?)"
+_CLOSE_TASK = "DELETE FROM tasks WHERE id = ?"
+_SPEND = """
+INSERT INTO ledger VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET tasks = tasks + excluded.tasks, nano_usd = nano_usd + excluded.nano_usd
+"""
+# CapSolver keeps a result for 5 minutes: a task that is open for longer belongs to a crawl that was killed.
+_ABANDON = """
+INSERT INTO ledger SELECT spider, site, family, 'abandoned', count(*), sum(nano_usd) FROM tasks WHERE opened < ?
+GROUP BY spider, site, family
+ON CONFLICT DO UPDATE SET tasks = tasks + excluded.tasks, nano_usd = nano_usd + excluded.nano_usd
 """
 _DELETE = """
 DELETE FROM clearances
@@ -104,6 +128,18 @@ class SQLiteStore:
             del held[key]
         self._write(_DELETE, *_columns(key), clearance_id)
 
+    async def open_task(self, task: TaskRow) -> None:
+        self._write(_OPEN_TASK, *astuple(task), time.time())
+
+    async def spend(self, entry: Spend, *, closes: str) -> None:
+        try:
+            with self._connection:
+                # One that another run has entered already is not open any more.
+                if not closes or self._connection.execute(_CLOSE_TASK, (closes,)).rowcount:
+                    self._connection.execute(_SPEND, astuple(entry))
+        except sqlite3.Error as error:
+            self._tell(error)
+
     def close(self) -> None:
         self._connection.close()
 
@@ -117,12 +153,15 @@ class SQLiteStore:
     def _tell(self, error: sqlite3.Error) -> None:
         if not self._told:
             self._told = True
-            logger.warning("CAPSOLVER_STORE: clearances are kept in memory alone from here on: %s", error)
+            logger.warning("CAPSOLVER_STORE: what comes from here on is kept in memory alone: %s", error)
 
 
 def _open(path: str) -> sqlite3.Connection:
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    for name in (path, f"{path}-wal", f"{path}-shm"):  # SQLite makes the other two with the mode of the first
+        with suppress(FileNotFoundError):
+            _close_to_others(name)
     connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, check_same_thread=False)
     try:
         with closing(connection.execute("PRAGMA journal_mode = WAL")):
@@ -133,15 +172,35 @@ def _open(path: str) -> sqlite3.Connection:
             raise sqlite3.DatabaseError(f"its version is {version}, and this is version {_VERSION}")
         now = time.time()
         with connection:
-            connection.execute(_SCHEMA)
+            for statement in _SCHEMA.split(";"):
+                connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {_VERSION}")
             connection.execute(
                 "DELETE FROM clearances WHERE coalesce(expires, solved_at + ?) <= ?", (_OLD_SECONDS, now)
             )
+            connection.execute(_ABANDON, (now - _TASK_SECONDS,))
+            connection.execute("DELETE FROM tasks WHERE opened < ?", (now - _TASK_SECONDS,))
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _close_to_others(path: str) -> None:
+    """Take from others what rights they have to a file that was there before: made by hand, copied, or left by a crawl.
+
+    One that has the right mode is not opened: to close a descriptor of it would let go the locks that SQLite holds for
+    another store of this process (sqlite.org/howtocorrupt.html, 2.2).
+    """
+    mode = os.lstat(path).st_mode
+    if stat.S_ISLNK(mode):  # which somebody else may have put there, to have another file written or shown
+        raise OSError(f"{os.path.basename(path)} is a symbolic link, and only a file itself is taken")
+    if os.name == "posix" and stat.S_IMODE(mode) & 0o077:
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            os.fchmod(file, 0o600)
+        finally:
+            os.close(file)
 
 
 def _columns(key: Key) -> tuple[str, ...]:

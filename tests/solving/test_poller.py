@@ -8,6 +8,7 @@ from twisted.internet.task import Clock
 
 from scrapy_capsolver.api.replies import Reply, read_reply
 from scrapy_capsolver.api.transport import TransportError
+from scrapy_capsolver.solving.breaker import Breaker
 from scrapy_capsolver.solving.poller import POLLS_IN_FLIGHT, POLLS_PER_SECOND, OpenTask, Poller, ResultLostError
 from scrapy_capsolver.solving.schedule import MAX_QUERIES
 
@@ -29,7 +30,9 @@ class Service:
         self.answer = answer
         self.asked: list[tuple[float, str]] = []
         self.polls = 0
-        self.poller = Poller(self.ask, self.clock, self.count)
+        self.poller = Poller(
+            self.ask, self.clock, Breaker(self.clock, lambda name, value: None, dice=lambda: 0), self.count
+        )
 
     def count(self) -> None:
         self.polls += 1

@@ -18,15 +18,26 @@ from scrapy_capsolver.errors import (
     UnsolvableCaptchaError,
     UnsupportedCaptchaError,
 )
+from scrapy_capsolver.solving.account import Account
+from scrapy_capsolver.solving.breaker import Breaker
+from scrapy_capsolver.solving.job import Job
+from scrapy_capsolver.solving.ledger import Ledger, Purpose
+from scrapy_capsolver.solving.limits import Limits
+from scrapy_capsolver.solving.sites import SiteStops
 from scrapy_capsolver.solving.solver import Solved, Solver
+from scrapy_capsolver.stores import MemoryStore
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 PRICES = {"ReCaptchaV2TaskProxyLess": 0.8}
 TASK = {"type": "ReCaptchaV2TaskProxyLess", "websiteKey": "k"}
 CREATED = Reply(task_id="t")
 READY = Reply(status="ready", task_id="t", solution={"gRecaptchaResponse": "token"})
+
+
+def job(attempts: int = 3, task: dict[str, Any] = TASK, site: str = "site.example", **values: Any) -> Job:
+    return Job(Purpose(site, "recaptcha_v2"), lambda said: succeed(task), attempts, **values)
 
 
 def fault(code: str, description: str = "") -> Reply:
@@ -58,17 +69,44 @@ class Script:
         reply: Reply = answer
         return reply
 
+    @property
+    def unknown(self) -> int:
+        return self.counts["wasted/possibly_paid"] + self.counts["wasted/abandoned"]
+
     def count(self, name: str, value: float) -> None:
         self.counts[name] += value  # type: ignore[assignment]
 
-    def solver(self, concurrency: int = 10, timeout: float = 150) -> Solver:
+    def solver(
+        self,
+        concurrency: int = 10,
+        timeout: float = 150,
+        max_rejections: int = 10,
+        on_limit: Callable[[str], None] = lambda name: None,
+        **limits: Any,
+    ) -> Solver:
         client: Any = self
-        return Solver(client, self.clock, concurrency=concurrency, timeout=timeout, prices=PRICES, count=self.count)
+        self.breaker = Breaker(self.clock, self.count, dice=lambda: 0)
+        self.limits = Limits(
+            **{"max_solves": None, "max_solves_per_domain": None, "budget": None, "exhausted": on_limit, **limits}
+        )
+        self.ledger = Ledger("s", PRICES, MemoryStore(), self.count)
+        return Solver(
+            client,
+            self.clock,
+            concurrency=concurrency,
+            timeout=timeout,
+            account=Account(client, self.breaker, self.count),
+            breaker=self.breaker,
+            stops=SiteStops(max_rejections, self.count),
+            limits=self.limits,
+            ledger=self.ledger,
+            count=self.count,
+        )
 
     def solve(self, attempts: int = 3, task: dict[str, Any] = TASK, seconds: float = 400, **kwargs: Any) -> Any:
         """The outcome after so many seconds."""
         outcome: list[Any] = []
-        self.solver(**kwargs).solve(lambda said: succeed(task), attempts).addBoth(outcome.append)
+        self.solver(**kwargs).solve(job(attempts, task)).addBoth(outcome.append)
         for _ in range(round(seconds * 10)):
             self.clock.advance(0.1)
         (result,) = outcome
@@ -84,7 +122,7 @@ def test_solved() -> None:
     assert solved.seconds == pytest.approx(2, abs=0.2)
     assert script.counts["estimated_cost_usd"] == pytest.approx(0.0008)
     assert "token" not in repr(solved)
-    assert script.counts["possibly_paid"] == 0
+    assert script.unknown == 0
     assert script.clock.getDelayedCalls() == []
 
 
@@ -114,7 +152,7 @@ def test_each_code_is_followed_as_often_as_its_rule_says(code: str, error: type,
     failed = script.solve(attempts=5)
     assert type(failed) is error
     assert (failed.code, failed.attempts, len(script.tasks)) == (code, tasks, tasks)
-    assert failed.possibly_paid == script.counts["possibly_paid"] == 0
+    assert failed.possibly_paid == script.unknown == 0
 
 
 def test_a_refusal_to_work_now_is_no_attempt() -> None:
@@ -152,7 +190,7 @@ def test_the_breaker_opens_for_the_key_or_for_the_type() -> None:
     solver = script.solver()
     outcomes: list[Any] = []
     for task_type in ("A", "A", "B"):
-        solver.solve(lambda said, task_type=task_type: succeed({"type": task_type}), 3).addBoth(outcomes.append)  # type: ignore[misc]
+        solver.solve(job(task={"type": task_type})).addBoth(outcomes.append)
     script.clock.advance(2)
     assert [type(getattr(o, "value", o)) for o in outcomes] == [
         UnsupportedCaptchaError,
@@ -171,7 +209,7 @@ def test_create_task_is_sent_again_where_no_connection_came_about_and_nowhere_el
     script = Script(created=[TransportError("lost", sent=True), CREATED])
     failed = script.solve()
     assert type(failed) is CapSolverUnavailableError
-    assert (len(script.tasks), failed.possibly_paid, script.counts["possibly_paid"]) == (1, 1, 1)
+    assert (len(script.tasks), failed.possibly_paid, script.unknown) == (1, 1, 1)
 
 
 def test_the_deadline_bounds_everything_and_tells_what_may_be_paid() -> None:
@@ -179,7 +217,7 @@ def test_the_deadline_bounds_everything_and_tells_what_may_be_paid() -> None:
     failed = script.solve(timeout=30, seconds=31)
     assert type(failed) is CaptchaTimeoutError
     assert "30 s (CAPSOLVER_TIMEOUT)" in str(failed)
-    assert (failed.possibly_paid, script.counts["possibly_paid"]) == (1, 1)
+    assert (failed.possibly_paid, script.unknown) == (1, 1)
     assert script.clock.getDelayedCalls() == []
     script = Script(created=[Deferred()])
     failed = script.solve(timeout=30, seconds=31)
@@ -191,7 +229,7 @@ def test_the_deadline_begins_with_the_turn() -> None:
     solver = script.solver(concurrency=1, timeout=60)
     outcomes: list[Any] = []
     for _ in range(3):
-        solver.solve(lambda said: succeed(TASK), 1).addBoth(outcomes.append)
+        solver.solve(job(1)).addBoth(outcomes.append)
     for _ in range(1200):
         script.clock.advance(0.1)
     assert [type(outcome) for outcome in outcomes] == [Solved] * 3
@@ -201,7 +239,7 @@ def test_cancelling_at_any_moment_frees_the_turn_and_leaves_nothing() -> None:
     script = Script(results=[Reply(status="processing")])
     solver = script.solver(concurrency=1)
     outcomes: list[Any] = []
-    solving = [solver.solve(lambda said: succeed(TASK), 1).addBoth(outcomes.append) for _ in range(3)]
+    solving = [solver.solve(job(1)).addBoth(outcomes.append) for _ in range(3)]
     script.clock.advance(3)
     for one in reversed(solving):
         one.cancel()
@@ -226,7 +264,7 @@ def test_a_failing_task_maker_is_the_callers_error_and_nothing_is_created() -> N
     def broken(said: str) -> Deferred[dict[str, Any]]:
         raise UnsupportedCaptchaError("no image")
 
-    script.solver().solve(broken, 3).addBoth(outcome.append)
+    script.solver().solve(Job(Purpose("site.example", "raw"), broken, 3)).addBoth(outcome.append)
     assert str(outcome[0].value) == "no image"
     assert script.tasks == []
 

@@ -1,0 +1,75 @@
+"""One captcha to be solved, and what has been done about it so far."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from scrapy_capsolver.solving.ledger import Receipt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from twisted.internet.defer import Deferred
+
+    from scrapy_capsolver.solving.ledger import Purpose
+    from scrapy_capsolver.solving.poller import OpenTask
+
+MakeTask: TypeAlias = "Callable[[str], Deferred[dict[str, Any]]]"
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """An open task, as plain data: another run of the crawl can ask for its result."""
+
+    receipt: Receipt
+    mark: str
+    """Of the task; a result is good for a task with the same mark."""
+    created: float
+    """Unix seconds."""
+    queries: int
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**self.receipt.to_dict(), "mark": self.mark, "created": self.created, "queries": self.queries}
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Note:
+        rest = dict(values)
+        mark, created, queries = rest.pop("mark"), rest.pop("created"), rest.pop("queries")
+        return cls(Receipt(**rest), mark, created, queries)
+
+
+@dataclass(slots=True)
+class Job:
+    """See :meth:`Solver.solve <scrapy_capsolver.solving.solver.Solver.solve>`."""
+
+    purpose: Purpose
+    make_task: MakeTask
+    """Gives each attempt's task, from what CapSolver said of the attempt before. May raise what it likes."""
+    attempts_allowed: int
+    mark: Callable[[dict[str, Any]], str] = lambda task: ""
+    resume: Note | None = None
+    """A task of an earlier run that is open still."""
+
+    attempts: int = 0
+    """Tasks created."""
+    seconds: float = 0.0
+    """Spent on it, pauses that CapSolver asked for not included."""
+    overdue: bool = False
+    said: str = ""
+    refusals: Counter[str] = field(default_factory=Counter)
+    unconnected: int = 0
+    receipt: Receipt | None = None
+    """Of the task under way, from before it is sent until it is settled."""
+    open_task: OpenTask | None = None
+    """The same, once CapSolver has it."""
+    open_mark: str = ""
+
+    def note(self, now: float) -> Note | None:
+        """The open task for the next run. ``now`` by the clock that the task's times are of."""
+        task = self.open_task
+        if task is None or self.receipt is None:
+            return self.resume
+        return Note(self.receipt, self.open_mark, time.time() - (now - task.created), task.queries)

@@ -1,0 +1,126 @@
+"""The author's limits: how many solves, and for how much money.
+
+A task takes its part before it is created and gives it back where it surely was not charged, so that tasks under way at
+once never overshoot a limit together. Where only those that are under way stand against it, a task waits for their end.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from twisted.internet.defer import Deferred
+
+from scrapy_capsolver.errors import CaptchaBudgetError
+from scrapy_capsolver.solving.ledger import NANO
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from scrapy_capsolver.solving.ledger import Receipt
+
+_PER_SITE = "MAX_SOLVES_PER_DOMAIN"
+
+
+class Limits:
+    """Those of one crawl; None where there is none. ``budget`` is in USD.
+
+    ``exhausted`` is called with the name of a limit, each time that a task is refused for it.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_solves: int | None,
+        max_solves_per_domain: int | None,
+        budget: float | None,
+        exhausted: Callable[[str], None],
+    ) -> None:
+        self._max_solves = max_solves
+        self._max_per_site = max_solves_per_domain
+        self._budget = None if budget is None else round(budget * NANO)
+        self._exhausted = exhausted
+        # By what _parts names:
+        self._settled: Counter[str] = Counter()
+        self._taken: Counter[str] = Counter()  # with what is under way
+        self._waiting: list[Deferred[None]] = []
+
+    def keep_in(self, state: dict[str, Any], key: str) -> None:
+        """Keep what is used up in ``state[key]``, and go on from what an earlier run of the crawl kept there."""
+        earlier = state.get(key)
+        if isinstance(earlier, Counter):
+            self._settled.update(earlier)
+            self._taken.update(earlier)
+        state[key] = self._settled
+
+    def check(self, receipt: Receipt) -> None:
+        """Raise :class:`CaptchaBudgetError` where a limit is used up already, whatever becomes of what is under way."""
+        name = self._in_the_way(receipt, self._settled)
+        if name is not None:
+            self._refuse(name, receipt)
+
+    async def reserve(self, receipt: Receipt) -> None:
+        """Take the part of one task; raises :class:`CaptchaBudgetError` once there is surely none left for it."""
+        while self._in_the_way(receipt, self._taken) is not None:
+            self.check(receipt)
+            settled: Deferred[None] = Deferred()
+            self._waiting.append(settled)
+            await settled
+        self.take(receipt)
+
+    def take(self, receipt: Receipt) -> None:
+        """Count a task that is under way."""
+        self._taken.update(self._parts(receipt))
+
+    def charge(self, receipt: Receipt) -> None:
+        """Count a task that is paid for."""
+        self._settled.update(self._parts(receipt))
+        self._taken.update(self._parts(receipt))
+
+    def give_back(self, receipt: Receipt) -> None:
+        """Undo :meth:`charge`."""
+        self._settled.subtract(self._parts(receipt))
+        self._taken.subtract(self._parts(receipt))
+
+    def settle(self, receipt: Receipt, *, charged: bool) -> None:
+        """The task has ended, and was charged or may have been; or was not, and its part is free again."""
+        if charged:
+            self._settled.update(self._parts(receipt))
+        else:
+            self._taken.subtract(self._parts(receipt))
+        waiting, self._waiting = self._waiting, []
+        for settled in waiting:
+            if not settled.called:  # it was cancelled
+                settled.callback(None)
+
+    def _in_the_way(self, receipt: Receipt, used: Counter[str]) -> str | None:
+        """The name of the limit that leaves no room for this task."""
+        if self._max_solves is not None and used["solves"] >= self._max_solves:
+            return "MAX_SOLVES"
+        if self._max_per_site is not None and used[_site(receipt)] >= self._max_per_site:
+            return _PER_SITE
+        if self._budget is not None and (receipt.nano is None or used["nano"] + receipt.nano > self._budget):
+            return "BUDGET"
+        return None
+
+    def _refuse(self, name: str, receipt: Receipt) -> NoReturn:
+        if name == "BUDGET" and receipt.nano is None:
+            raise CaptchaBudgetError(
+                f"the price of {receipt.type} is not known, so CAPSOLVER_BUDGET could not be kept: "
+                "name it in CAPSOLVER_PRICES"
+            )
+        self._exhausted(name)
+        spent = {
+            "BUDGET": f"{self._taken['nano'] / NANO:.4f} USD",
+            "MAX_SOLVES": f"{self._taken['solves']} solves",
+            _PER_SITE: f"{self._taken[_site(receipt)]} solves for {receipt.site}",
+        }[name]
+        raise CaptchaBudgetError(f"CAPSOLVER_{name} is reached ({spent}); nothing more is bought")
+
+    def _parts(self, receipt: Receipt) -> dict[str, int]:
+        of_site = {} if self._max_per_site is None else {_site(receipt): 1}  # a broad crawl has very many sites
+        return {"solves": 1, "nano": receipt.nano or 0, **of_site}
+
+
+def _site(receipt: Receipt) -> str:
+    return f"site {receipt.site}"

@@ -1,0 +1,90 @@
+"""What became of solutions: the next response tells whether the site took one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from scrapy_capsolver.solving.sites import REJECTED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from scrapy_capsolver.solving.feedback import Feedback
+    from scrapy_capsolver.solving.ledger import Ledger, Receipt
+    from scrapy_capsolver.solving.sites import SiteStops
+
+KEPT = 10_000  # solutions whose requests have not come back
+
+
+@dataclass(slots=True)
+class _Pending:
+    receipt: Receipt
+    solution: Mapping[str, Any] | None
+    kept: bool
+    """Its request waits on disk, should the crawl stop now."""
+
+
+class Outcomes:
+    """Solutions by their tickets, each until the first that is heard of it."""
+
+    def __init__(
+        self, ledger: Ledger, stops: SiteStops, feedback: Feedback, count: Callable[[str, float], None]
+    ) -> None:
+        self._ledger = ledger
+        self._stops = stops
+        self._feedback = feedback
+        self._count = count
+        self._pending: dict[str, _Pending] = {}
+
+    def expect(
+        self, ticket: str, receipt: Receipt, solution: Mapping[str, Any] | None = None, *, kept: bool = False
+    ) -> None:
+        """Something will be heard of this solution. ``kept``: if not in this run of the crawl, then in its next."""
+        self._pending[ticket] = _Pending(receipt, solution, kept)
+        if len(self._pending) > KEPT:
+            self.wasted(next(iter(self._pending)), "undelivered")
+
+    def sent(self, ticket: str) -> None:
+        """Its request is on its way to the site."""
+        if ticket in self._pending:
+            self._pending[ticket].kept = False
+
+    def handed_over(self, ticket: str) -> Mapping[str, Any] | None:
+        """The spider has it, and what becomes of it there is not told."""
+        pending = self._pending.pop(ticket, None)
+        return None if pending is None else pending.solution
+
+    def accepted(self, ticket: str) -> Mapping[str, Any] | None:
+        """The site took it. Gives the solution, where it is of this run."""
+        pending = self._pending.pop(ticket, None)
+        if pending is None:
+            return None
+        receipt = pending.receipt
+        self._count(f"accepted/{receipt.family}", 1)
+        self._stops.succeeded(receipt.purpose, REJECTED)
+        self._feedback.tell(receipt.task, invalid=False)
+        return pending.solution
+
+    def rejected(self, ticket: str) -> None:
+        """The site shows its gate in spite of it."""
+        receipt = self.wasted(ticket, "rejected")
+        if receipt is not None:
+            self._count(f"rejected/{receipt.family}", 1)
+            self._stops.failed(receipt.purpose, REJECTED)
+            self._feedback.tell(receipt.task, invalid=True)
+
+    def wasted(self, ticket: str, reason: str) -> Receipt | None:
+        """It was of no use."""
+        pending = self._pending.pop(ticket, None)
+        if pending is None:
+            return None
+        self._ledger.wasted(pending.receipt, reason)
+        return pending.receipt
+
+    def close(self) -> None:
+        """Nothing more is heard in this run."""
+        for ticket, pending in list(self._pending.items()):
+            if not pending.kept:
+                self.wasted(ticket, "undelivered")
+        self._pending.clear()

@@ -1,0 +1,47 @@
+"""Sites that cost money or errors and give nothing for it."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from scrapy_capsolver.errors import UnsolvableCaptchaError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from scrapy_capsolver.solving.ledger import Purpose
+
+logger = logging.getLogger(__name__)
+
+
+REFUSED = "CapSolver refuses its tasks"
+REJECTED = "the site rejects the solutions"
+
+
+class SiteStops:
+    """After ``most`` failures of one kind in a row, a site's captchas of one family are solved no more; 0: they always are."""
+
+    def __init__(self, most: int, count: Callable[[str, float], None]) -> None:
+        self._most = most
+        self._count = count
+        self._failures: Counter[tuple[Purpose, str]] = Counter()
+        self._stopped: dict[Purpose, str] = {}
+
+    def check(self, purpose: Purpose) -> None:
+        """Raise :class:`~scrapy_capsolver.errors.UnsolvableCaptchaError` where the site is stopped."""
+        why = self._stopped.get(purpose)
+        if why is not None:
+            raise UnsolvableCaptchaError(f"not tried, since {why}") from UnsolvableCaptchaError(why)
+
+    def succeeded(self, purpose: Purpose, kind: str) -> None:
+        self._failures.pop((purpose, kind), None)
+
+    def failed(self, purpose: Purpose, kind: str) -> None:
+        self._failures[purpose, kind] += 1
+        if not self._most or purpose in self._stopped or self._failures[purpose, kind] < self._most:
+            return
+        self._stopped[purpose] = f"{kind}, {self._most} times in a row (CAPSOLVER_MAX_REJECTIONS)"
+        self._count("breaker/stopped_sites", 1)
+        logger.warning("No more %s is solved for %s: %s", purpose.family, purpose.site, self._stopped[purpose])

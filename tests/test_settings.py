@@ -76,6 +76,9 @@ def test_api_urls_that_are_allowed(url: str) -> None:
     [
         "http://api.capsolver.com",
         "http://127.0.0.1.evil.example",
+        "http://[::1].evil.example",
+        "http://evil.example[::1]",
+        "https://[::1].evil.example",
         "http://10.0.0.1",
         "ftp://127.0.0.1",
         "api.capsolver.com",

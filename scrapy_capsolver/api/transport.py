@@ -121,7 +121,7 @@ class Transport:
     """Posts JSON to one server. Its methods return Deferreds, so they run on any reactor.
 
     A connection that was kept may be closed by the server just when the next request goes out, and nobody can tell then
-    whether that was read. What must not be lost like this takes a fresh one, for a few milliseconds of CPU under TLS.
+    whether that was read. What must not be lost like this takes a fresh one, which costs more CPU under TLS.
     """
 
     def __init__(self, base_url: str, reactor: Any, clock: Any) -> None:

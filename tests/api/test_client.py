@@ -6,17 +6,23 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trustme
 from scrapy.utils.defer import deferred_f_from_coro_f, maybe_deferred_to_future
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
 
 from scrapy_capsolver.api.client import CapSolverClient
 from scrapy_capsolver.api.replies import Balance, Fault
-from scrapy_capsolver.api.transport import IDLE_SECONDS, MAX_BODY, MAX_CONNECTIONS, TransportError
-from tests.crawls import simulator
+from scrapy_capsolver.api.transport import CONNECT_SECONDS, IDLE_SECONDS, MAX_BODY, MAX_CONNECTIONS, TransportError
+from tests import fault_proxy
+from tests.crawls import crawl, simulator
+from tests.tls import tls_server
+from tests.wires import Wire, wires
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine
+    from pathlib import Path
 
 TASK = {"type": "ReCaptchaV2TaskProxyLess", "websiteURL": "http://127.0.0.1/", "websiteKey": ""}
 
@@ -75,7 +81,7 @@ async def test_a_task_is_sent_as_it_is_and_connections_are_reused() -> None:
         assert capsolver.tasks[created.task_id].fields == task
         for _ in range(5):
             assert (await call(client.get_task_result(created.task_id))).ready
-        assert capsolver.state()["api"]["connections"] == 1
+        assert capsolver.state()["api"]["connections"] == 2  # of which the task took one for itself
 
 
 @pytest.mark.parametrize("quirk", ["reply-lost", "request-lost", "short-body", "huge-body"])
@@ -112,7 +118,7 @@ async def test_one_deadline_for_headers_and_body(quirk: str) -> None:
 async def test_the_key_is_blotted_out_where_a_reply_quotes_it() -> None:
     async with simulator() as capsolver, client_of(capsolver, api_key="CAP-SECRET") as client:
 
-        async def quoting(*args: Any) -> tuple[int, bytes]:
+        async def quoting(*args: Any, **kwargs: Any) -> tuple[int, bytes]:
             return 400, b'{"errorId": 1, "errorCode": "ERROR_X", "errorDescription": "key CAP-SECRET is bad"}'
 
         client._transport.post_json = quoting  # type: ignore[assignment, method-assign]
@@ -127,3 +133,111 @@ def test_the_pool() -> None:
 
     pool = CapSolverClient(api_key="k", api_url="http://127.0.0.1:1", reactor=reactor)._transport._pool
     assert (pool.maxPersistentPerHost, pool.cachedConnectionTimeout) == (MAX_CONNECTIONS, IDLE_SECONDS)
+
+
+@asynccontextmanager
+async def tls_port(then: Callable[[Wire], Any]) -> AsyncIterator[tuple[CapSolverClient, Clock]]:
+    """A client of a port with which no TLS connection comes about, and its time."""
+    from twisted.internet import reactor
+
+    clock, open_ = Clock(), set[Wire]()  # type: ignore[no-untyped-call]
+    listen: Any = reactor.listenTCP  # type: ignore[attr-defined]
+    port = listen(0, wires(open_, then), interface="127.0.0.1")
+    url = f"https://127.0.0.1:{port.getHost().port}"
+    client = CapSolverClient(api_key="CAP-1", api_url=url, reactor=reactor, clock=clock)
+    yield client, clock
+    for wire in list(open_):
+        await maybe_deferred_to_future(wire.gone)  # the client has hung up
+    await maybe_deferred_to_future(port.stopListening())
+
+
+ALERT = bytes.fromhex("15 0303 0002 02 28")  # handshake_failure
+ON_CONNECTION = {"close": b"", "reset": b""}
+ON_HELLO = {
+    **ON_CONNECTION,
+    "an alert": ALERT,
+    "plain HTTP": b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n",
+    "garbage": b"\x00\xff no TLS",
+    "half a handshake": bytes.fromhex("16 0303 0040 02"),
+}
+
+
+@pytest.mark.parametrize(
+    ("when", "what"),
+    [*(("at once", what) for what in ON_CONNECTION), *(("on the hello", what) for what in ON_HELLO)],
+)
+@deferred_f_from_coro_f
+async def test_what_fails_before_the_tls_handshake_is_done_was_not_sent(when: str, what: str) -> None:
+    """So that createTask can be sent again, and no page is given up as possibly paid."""
+
+    async def serve(wire: Wire) -> None:
+        if when == "on the hello":
+            await wire.has(lambda data: len(data) > 0)
+        wire.send(ON_HELLO[what])
+        wire.drop("reset" if what == "reset" else "close")
+
+    async with tls_port(lambda wire: Deferred.fromCoroutine(serve(wire))) as (client, _):
+        for _ in range(2):
+            with pytest.raises(TransportError, match=r"^no (TLS )?connection") as caught:
+                await call(client.create_task(TASK))
+            assert not caught.value.sent
+
+
+@deferred_f_from_coro_f
+async def test_a_silent_tls_handshake_is_no_connection() -> None:
+    """And not a reply that is awaited for as long as a task may take."""
+    hello = Deferred[Wire]()
+    async with tls_port(hello.callback) as (client, clock):
+        creating = Deferred.fromCoroutine(client.create_task(TASK))
+        wire = await maybe_deferred_to_future(hello)
+        assert await maybe_deferred_to_future(Deferred.fromCoroutine(wire.has(lambda data: len(data) > 0)))
+        clock.advance(CONNECT_SECONDS)
+        with pytest.raises(TransportError, match=f"^no connection within {CONNECT_SECONDS:g} s$") as caught:
+            await maybe_deferred_to_future(creating)
+        assert not caught.value.sent
+        assert clock.getDelayedCalls() == []
+
+
+@deferred_f_from_coro_f
+async def test_a_call_that_is_given_up_during_the_tls_handshake_hangs_up() -> None:
+    hello = Deferred[Wire]()
+    async with tls_port(hello.callback) as (client, clock):
+        creating = Deferred.fromCoroutine(client.create_task(TASK))
+        await maybe_deferred_to_future(hello)
+        creating.cancel()
+        with pytest.raises(CancelledError):
+            await maybe_deferred_to_future(creating)
+        assert clock.getDelayedCalls() == []
+
+
+@deferred_f_from_coro_f
+async def test_what_fails_after_the_tls_handshake_may_have_been_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+    monkeypatch.setattr("tests.tls._REPLY", b"")
+    from twisted.internet import reactor
+
+    with tls_server(authority.issue_cert("127.0.0.1"), "127.0.0.1") as (url, received):
+        client = CapSolverClient(api_key="CAP-1", api_url=url, reactor=reactor)
+        with pytest.raises(TransportError, match=r"^the connection was lost") as caught:
+            await call(client.create_task(TASK))
+        assert caught.value.sent
+    assert received[0].startswith(b"POST /createTask HTTP/1.1\r\n")
+
+
+@pytest.mark.parametrize("kind", ["close", "reset"])
+@deferred_f_from_coro_f
+async def test_no_task_goes_out_on_a_connection_that_the_server_is_closing(kind: str) -> None:
+    """Where it does, nobody knows whether it was paid."""
+    fault = fault_proxy.Fault(kind, "response end")
+    async with simulator(solve_seconds=(1, 1)) as capsolver:
+        async with fault_proxy.FaultProxy(capsolver.api_url, lambda *_: fault) as proxy:
+            pages = [f"/recaptcha-v2/{n}" for n in range(8)]
+            done = await crawl(capsolver, pages, CAPSOLVER_API_URL=proxy.url, CAPSOLVER_CONCURRENCY=1)
+        assert not done.errors
+        assert len(done.responses) == proxy.calls["createTask"] == capsolver.state()["tasks"]["created"] == 8
+        assert "possibly_paid" not in done.ours()

@@ -52,6 +52,42 @@ def test_what_is_saved_is_loaded_for_its_site_alone(store: Store) -> None:
     assert not store.is_empty
 
 
+HOSTILE = [
+    "'; DROP TABLE clearances; --",
+    "' OR '1'='1",
+    '"quoted"',
+    "back`tick\\",
+    "%_?1:name@x$y",
+    "line\nbreak\0null",
+    "\u2028 \U0001f36a \u0142",
+    "",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_any_text_is_kept_as_it_is(store: Store, text: str, tmp_path: Path) -> None:
+    """Names of sites, user agents and cookies are what strangers wrote."""
+    now = time.time()
+    key, mine = Key(*[text] * 6), replace(ONE, solved_at=now)
+    one = Clearance(text, text, {text: text, "b": text}, text, now)
+    again = replace(key, jar=f"{text}2")
+    do(store.save(KEY, mine))
+    do(store.save(key, one))
+    do(store.save(again, one))
+    stores = [store]
+    if isinstance(store, SQLiteStore):  # the first has it in its memory, too
+        stores.append(SQLiteStore(str(tmp_path / "clearances.sqlite")))
+    for each in stores:
+        assert held(each, text) == {key: one, again: one}
+        assert held(each) == {KEY: mine}
+    do(store.delete(key, text))
+    for each in stores:
+        assert held(each, text) == {again: one}
+        assert held(each) == {KEY: mine}
+    for opened in stores[1:]:
+        opened.close()
+
+
 @pytest.mark.parametrize("field", ["scope", "family", "proxy", "user_agent", "jar"])
 def test_each_part_of_a_key_counts(store: Store, field: str) -> None:
     other = replace(KEY, **{field: "x"})
@@ -116,6 +152,94 @@ def test_it_is_there_after_a_restart_and_readable_by_its_owner_alone(tmp_path: P
     second = SQLiteStore(str(path))
     assert held(second) == wanted
     second.close()
+
+
+@pytest.fixture(params=[0o000, 0o022, 0o077], ids=oct)
+def umask(request: pytest.FixtureRequest) -> Iterator[None]:
+    before = os.umask(request.param)
+    yield
+    os.umask(before)
+
+
+def modes(folder: Path) -> dict[str, int]:
+    return {file.name: stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()}
+
+
+@pytest.mark.usefixtures("umask")
+def test_no_file_of_it_is_ever_open_to_others(tmp_path: Path) -> None:
+    """Neither the log nor the index beside it, whatever the process gives its files by default."""
+    path = tmp_path / "c.sqlite"
+    store, other = SQLiteStore(str(path)), SQLiteStore(str(path))
+    assert modes(tmp_path) == dict.fromkeys(("c.sqlite", "c.sqlite-wal", "c.sqlite-shm"), 0o600)
+    for number in range(100):  # more than the log holds before it is written back
+        do(store.save(replace(KEY, jar=str(number)), replace(ONE, cookies={"a": "v" * 60_000})))
+    assert len(held(other)) == 100
+    assert modes(tmp_path) == dict.fromkeys(("c.sqlite", "c.sqlite-wal", "c.sqlite-shm"), 0o600)
+    store.close()
+    assert set(modes(tmp_path).values()) == {0o600}
+    other.close()
+    assert modes(tmp_path) == {"c.sqlite": 0o600}
+    SQLiteStore(str(path)).close()
+    assert modes(tmp_path) == {"c.sqlite": 0o600}
+
+
+@pytest.mark.parametrize("there", ["a file", "a link to none"])
+def test_a_file_that_was_there_before_is_closed_to_others_too(tmp_path: Path, there: str) -> None:
+    """Made by hand, copied, or put there by somebody else."""
+    before = os.umask(0o022)
+    try:
+        path = tmp_path / "c.sqlite"
+        if there == "a file":
+            path.touch()
+        else:
+            path.symlink_to(tmp_path / "target")
+        store = SQLiteStore(str(path))
+    except StoreError:
+        return  # said so, and not used
+    finally:
+        os.umask(before)
+    do(store.save(KEY, ONE))
+    found = modes(tmp_path)
+    store.close()
+    assert set(found.values()) == {0o600}, {name: oct(mode) for name, mode in found.items()}
+
+
+@pytest.mark.parametrize("name", ["c.sqlite", "c.sqlite-wal", "c.sqlite-shm"])
+def test_a_link_is_not_followed(tmp_path: Path, name: str) -> None:
+    """Somebody else may have put it there, for a file that is not theirs."""
+    SQLiteStore(str(tmp_path / "c.sqlite")).close()
+    (tmp_path / name).unlink(missing_ok=True)
+    target = tmp_path / "target"
+    target.touch(0o644)
+    (tmp_path / name).symlink_to(target)
+    with pytest.raises(StoreError, match=f"cannot be used as an SQLite store: {name} is a symbolic link"):
+        SQLiteStore(str(tmp_path / "c.sqlite"))
+    assert (target.stat().st_size, modes(tmp_path)["target"]) == (0, 0o644)
+
+
+def test_what_a_crawl_that_was_killed_has_left_is_closed_to_others(tmp_path: Path) -> None:
+    path = tmp_path / "c.sqlite"
+    code = "import os, sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('PRAGMA journal_mode = WAL');"
+    subprocess.run([sys.executable, "-c", f"{code} c.execute('CREATE TABLE t (a)'); os._exit(9)", path])  # noqa: PLW1510
+    assert len(modes(tmp_path)) == 3
+    for file in tmp_path.iterdir():
+        file.chmod(0o644)
+    store = SQLiteStore(str(path))
+    do(store.save(KEY, ONE))
+    assert modes(tmp_path) == dict.fromkeys(("c.sqlite", "c.sqlite-wal", "c.sqlite-shm"), 0o600)
+    store.close()
+
+
+def test_a_second_store_of_a_process_leaves_the_locks_of_the_first(tmp_path: Path) -> None:
+    """To close a descriptor of the file lets go all locks of this process. Then the last one out takes the log away."""
+    path = tmp_path / "c.sqlite"
+    one = SQLiteStore(str(path))
+    do(one.save(KEY, ONE))
+    SQLiteStore(str(path)).close()
+    code = "import sys; from scrapy_capsolver.stores import SQLiteStore; SQLiteStore(sys.argv[1]).close()"
+    subprocess.run([sys.executable, "-c", code, path], check=True)
+    assert len(modes(tmp_path)) == 3
+    one.close()
 
 
 def test_what_another_writes_is_seen(tmp_path: Path) -> None:

@@ -38,13 +38,23 @@ from scrapy_capsolver.reporting import Reporter
 from scrapy_capsolver.service import CapSolver
 from scrapy_capsolver.session import session_of, with_cookies
 from scrapy_capsolver.settings import SettingError, is_enabled, read_settings, unknown_settings
-from scrapy_capsolver.sites import same_site, site_of
+from scrapy_capsolver.sites import may_send, site_of
 from scrapy_capsolver.slots import DownloadQueue
 from scrapy_capsolver.solving.job import Job, Note
 from scrapy_capsolver.solving.ledger import Purpose, Receipt
 from scrapy_capsolver.stores import StoreError
 from scrapy_capsolver.tasks import NotGatedError, TaskMaker, choose_type
-from scrapy_capsolver.trail import KEY, Trail, asked_for, back_to_origin, changed_headers, fingerprint, note_origin
+from scrapy_capsolver.trail import (
+    KEY,
+    Trail,
+    asked_for,
+    back_to_origin,
+    changed_headers,
+    fingerprint,
+    note_origin,
+    redirected_from,
+    without_solution,
+)
 from scrapy_capsolver.which import Flags
 
 if TYPE_CHECKING:
@@ -143,10 +153,9 @@ class CapSolverMiddleware:
             await self._clearing.wait(request, trail)
             if trail.carries_solution(request):
                 return self._send_solution(request, trail)
-            header = flag.inject.header if flag.inject is not None else None
-            if header and trail.carrier and trail.origin and not same_site(trail.origin["url"], request.url):
-                for name in (header,) if isinstance(header, str) else header:
-                    request.headers.pop(name, None)  # a redirect takes it along, and it is for its own site alone
+            if trail.carrier and trail.origin and not may_send(redirected_from(request), request.url):
+                trail.carrier = ""  # a redirect takes the solution along, and it is for its own site alone
+                return self._resend(without_solution(request, trail.origin), trail)
             if trail.origin is None and request.method not in {"GET", "HEAD"}:  # a redirect may turn it into a GET
                 trail.origin = note_origin(request, ["Content-Type"])
                 trail.write(request)

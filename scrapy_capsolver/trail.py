@@ -106,6 +106,22 @@ def back_to_origin(request: Request, origin: dict[str, Any]) -> Request:
     return back
 
 
+def without_solution(request: Request, origin: dict[str, Any]) -> Request:
+    """A redirect of a request with a solution, with what ``origin`` held in the solution's place."""
+    bare = back_to_origin(request, {**origin, "url": request.url})
+    if not request.body:  # it became a GET
+        bare = bare.replace(method=request.method, body=b"")
+    bare.meta.update({key: request.meta[key] for key in REDIRECT_KEYS if key in request.meta})
+    bare.headers.pop("Referer", None)  # the address before, in whose query a solution may be
+    return bare
+
+
+def redirected_from(request: Request) -> str:
+    """The address that led to the request's; its own where none did."""
+    redirects = request.meta.get("redirect_urls")
+    return str(redirects[-1] if redirects else request.url)
+
+
 def asked_for(request: Request, trail: Trail) -> str:
     """The address that the author's request was for, wherever redirects have led."""
     redirects = request.meta.get("redirect_urls")

@@ -1,0 +1,191 @@
+"""Keys, tokens and passwords are planted, crawls fail in every way, and then everything that they left is searched."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import sys
+import traceback
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from scrapy import Request
+from scrapy.exceptions import CloseSpider
+from scrapy.utils.defer import deferred_f_from_coro_f
+from twisted.logger import globalLogPublisher, textFileLogObserver
+
+from tests.crawls import Crawl, crawl, simulator
+from tests.fault_proxy import Fault, FaultProxy
+from tests.proxies import proxy as running_proxy
+from tests.tls import unverifiable_server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+KEY = "CAP-PLANTED-0123456789ABCDEF"
+USER, PASSWORD = "planted-user", "planted-PASSWORD"
+
+QUIRKS = [
+    (),
+    ("create-reply-lost:1", "poll-html-502:2", "solve-failed:1"),
+    ("unsolvable",),
+    ("create-zero-balance",),
+    ("create-bad-request", "feedback-html-502"),
+    ("create-rate-limit:1", "poll-truncated-json:1"),
+    ("ready-without-token",),
+    ("unknown-token",),
+    ("bad-key-400", "create-json-list"),
+    ("poll-reply-lost",),
+    ("create-redirect-307",),
+    ("balance-html-403", "create-html-403"),
+]
+
+
+@pytest.fixture
+def everything_logged(caplog: pytest.LogCaptureFixture) -> Iterator[list[str]]:
+    """All that Python's and Twisted's logging say, at every level."""
+    caplog.set_level(logging.DEBUG)
+    lines: list[str] = []
+
+    class Lines:
+        def write(self, text: str) -> None:
+            lines.append(text)
+
+        def flush(self) -> None: ...
+
+    stream: Any = Lines()
+    observer = textFileLogObserver(stream)
+    globalLogPublisher.addObserver(observer)
+    yield lines
+    globalLogPublisher.removeObserver(observer)
+
+
+def searched(done: Crawl, lines: list[str], caplog: pytest.LogCaptureFixture) -> dict[str, str]:
+    """The places where a secret could be, as text."""
+    places = {
+        "log": caplog.text,
+        "log arguments": "\n".join(repr((record.msg, record.args, record.exc_text)) for record in caplog.records),
+        "Twisted's log": "".join(lines),
+        "stats": repr(done.stats),
+        "errors": "\n".join(f"{error} {error!r} {vars(error)!r}" for error in done.errors),
+        "tracebacks": "\n".join(
+            f"{failure.getTraceback()} {''.join(traceback.format_exception(failure.value))}"
+            for failure in done.failures
+        ),
+    }
+    assert done.crawler is not None
+    middleware = [
+        one
+        for one in done.crawler.engine.downloader.middleware.middlewares  # type: ignore[union-attr]
+        if type(one).__module__.startswith("scrapy_capsolver")
+    ]
+    assert middleware
+    ours = [value for one in middleware for value in vars(one).values()]
+    places["repr"] = "\n".join(repr(value) for value in [*middleware, *ours, *vars(middleware[0]._capsolver).values()])
+    return places
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def secrets_of(capsolver: Any) -> list[str]:
+    """Everything that nobody may see: solutions of all tasks among it."""
+    found = [KEY, KEY[4:], PASSWORD, USER]
+    for task in capsolver.tasks.values():
+        solution = task.solution if isinstance(task.solution, dict) else {"token": task.solution}
+        texts = [value for value in solution.values() if isinstance(value, str) and not value.startswith("Mozilla")]
+        found += [text[:40] for text in texts if len(text) > 20]
+    return found
+
+
+def assert_clean(places: dict[str, Any], secrets: list[str]) -> None:
+    hits = [
+        (place, secret)
+        for place, text in places.items()
+        for secret in secrets
+        if (secret.encode() if isinstance(text, bytes) else secret) in text
+    ]
+    assert hits == []
+
+
+@pytest.mark.parametrize("quirks", QUIRKS, ids=lambda quirks: " ".join(quirks) or "none")
+@deferred_f_from_coro_f
+async def test_after_failures(
+    quirks: tuple[str, ...], everything_logged: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    async with simulator(key=KEY, quirks=quirks, solve_seconds=(1, 2)) as capsolver:
+        with running_proxy(user=USER, password=PASSWORD) as proxy:
+            urls: list[Any] = ["/recaptcha-v2/1", "/turnstile/1", "/reject/turnstile/2"]
+            for path in ("/datadome/1", "/recaptcha-v2/3"):
+                flag: Any = True if "datadome" in path else {"type": "ReCaptchaV2Task"}
+                urls.append(Request(capsolver.site_url + path, meta={"capsolver": flag, "proxy": proxy.url}))
+            done = await crawl(capsolver, urls, CAPSOLVER_TIMEOUT=20, LOG_LEVEL="DEBUG")
+        assert len(done.responses) + len(done.errors) == 5
+        secrets = secrets_of(capsolver)
+        if not quirks:
+            assert len(secrets) > 6  # tokens are among them
+            assert len(done.responses) == 4
+        assert_clean(searched(done, everything_logged, caplog), secrets)
+
+
+@deferred_f_from_coro_f
+async def test_after_faults_below_http(everything_logged: list[str], caplog: pytest.LogCaptureFixture) -> None:
+    faults = {
+        ("createTask", 1): Fault("reset", "request body"),
+        ("createTask", 2): Fault("close", "response body"),
+        ("getTaskResult", 1): Fault("garbage", "request passed"),
+        ("getTaskResult", 2): Fault("truncated"),
+    }
+    async with simulator(key=KEY, solve_seconds=(1, 2)) as capsolver:
+        async with FaultProxy(capsolver.api_url, lambda *call: faults.get(call)) as proxy:
+            paths = [f"/recaptcha-v2/{n}" for n in range(6)]
+            done = await crawl(capsolver, paths, CAPSOLVER_API_URL=proxy.url, LOG_LEVEL="DEBUG")
+            assert proxy.hits
+        with unverifiable_server() as (url, _):
+            refused = await crawl(capsolver, ["/recaptcha-v2/1"], CAPSOLVER_API_URL=url, LOG_LEVEL="DEBUG")
+        assert (len(done.responses), len(done.errors), len(refused.errors)) == (4, 2, 1)
+        for one in (done, refused):
+            assert_clean(searched(one, everything_logged, caplog), secrets_of(capsolver))
+
+
+# Scrapy 2.13 does not close the empty queues that it looks for on disk.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@deferred_f_from_coro_f
+async def test_on_disk(everything_logged: list[str], caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    """Stopped with open tasks; with the HTTP cache and a store. What may be there is a queued retry's own solution."""
+
+    def stop(done: Crawl, spider: Any, response: Any) -> None:
+        if "/free/" in response.url:
+            raise CloseSpider("enough")
+
+    async with simulator(key=KEY, solve_seconds=(1, 1)) as capsolver:
+        common: dict[str, Any] = {
+            "HTTPCACHE_ENABLED": True,
+            "HTTPCACHE_DIR": str(tmp_path / "cache"),
+            "CAPSOLVER_STORE": str(tmp_path / "store.sqlite"),
+            "LOG_LEVEL": "DEBUG",
+        }
+        with running_proxy(user=USER, password=PASSWORD) as proxy:
+            urls: list[Any] = ["/recaptcha-v2/1", "/turnstile/1"]
+            urls.append(
+                Request(f"{capsolver.site_url}/aws-waf/1", meta={"capsolver": {"proxied": True}, "proxy": proxy.url})
+            )
+            done = await crawl(capsolver, urls, **common)
+            assert len(done.responses) == 3
+            capsolver.configure(solve_seconds=(100, 100))
+            urls = [f"/recaptcha-v2/{n}" for n in range(5)]
+            urls.append(Request(f"{capsolver.site_url}/free/1", priority=-1))
+            stopped = await crawl(capsolver, urls, parse=stop, JOBDIR=str(tmp_path / "job"), **common)
+        assert stopped.ours()["stopped"] == 5
+        found = files(tmp_path)
+        assert any(b"open_task" in text for text in found.values())  # the ids of open tasks are in the queue
+        stores = {name: found.pop(name) for name in list(found) if name.startswith("store.sqlite")}
+        assert_clean(found, secrets_of(capsolver))
+        assert_clean(stores, [KEY, KEY[4:], USER, PASSWORD])  # clearances are what it is for
+        for one in (done, stopped):
+            assert_clean(searched(one, everything_logged, caplog), secrets_of(capsolver))
+        state: Any = pickle.loads((tmp_path / "job" / "spider.state").read_bytes())
+        assert set(state["capsolver"]) <= {"solves", "nano"}
+    assert sys.exc_info() == (None, None, None)

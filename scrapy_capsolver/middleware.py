@@ -149,6 +149,7 @@ class CapSolverMiddleware:
         trail, challenge = Trail.of(request), None
         if trail.run and trail.run != self._run:
             self._take_over(trail)
+            trail.write(request)
         try:
             await self._clearing.wait(request, trail)
             if trail.carries_solution(request):

@@ -180,6 +180,7 @@ class CapSolver:
         if self._watch.running:
             self._watch.stop()
         self._account.close()
+        self._solver.close()
         self.outcomes.close()
         self._ledger.close()
         self.clearances.close()

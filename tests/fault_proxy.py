@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from scrapy.utils.defer import maybe_deferred_to_future
 from twisted.internet.defer import CancelledError, Deferred, gatherResults, maybeDeferred
 from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.task import deferLater
 
 from tests.wires import sizes, wires
@@ -159,7 +160,7 @@ class FaultProxy:
         serving.addErrback(self._failed, client)
 
     def _failed(self, failure: Failure, client: Wire) -> None:
-        if not failure.check(CancelledError):
+        if not failure.check(CancelledError, ConnectingCancelledError):
             self._failures.append(failure)
             client.drop("reset")
 

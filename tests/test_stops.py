@@ -10,13 +10,15 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from scrapy import Request
+from scrapy import Request, signals
 from scrapy.exceptions import CloseSpider
-from scrapy.utils.defer import deferred_f_from_coro_f
+from scrapy.utils.defer import deferred_f_from_coro_f, maybe_deferred_to_future
 from twisted.internet.defer import fail
+from twisted.internet.task import deferLater
 
 from scrapy_capsolver.errors import CaptchaCancelledError
 from scrapy_capsolver.service import CapSolver
+from scrapy_capsolver.slots import close_spider
 from tests.crawls import Crawl, crawl, download, simulator
 from tests.processes import ask, running, simulator_process
 
@@ -147,7 +149,6 @@ def test_sigint_with_open_solves(with_jobdir: bool, tmp_path: Path) -> None:
         assert "Spider closed (shutdown)" in log
         assert "Traceback" not in log
         assert f"'capsolver/{'tasks/carried_over' if with_jobdir else 'wasted/abandoned'}': 200" in log
-        print(f"200 open solves, SIGINT: the process ended after {seconds:.2f} s")
         if with_jobdir:
             with running(*arguments[:-1], "0", CAPSOLVER_API_KEY=where["key"]) as spider:
                 output, log = spider.communicate(timeout=60)
@@ -157,3 +158,158 @@ def test_sigint_with_open_solves(with_jobdir: bool, tmp_path: Path) -> None:
             assert "capsolver/wasted" not in log
             tasks = ask(f"{where['api']}/_simulator/state")["tasks"]
             assert (tasks["created"], tasks["paid"]) == (200, 200)
+
+
+class TooMuchMemory:
+    """What the memory extension does at its limit, when the free page comes."""
+
+    @classmethod
+    def from_crawler(cls, crawler: Any) -> TooMuchMemory:
+        one = cls()
+        one.crawler = crawler
+        crawler.signals.connect(one.received, signal=signals.response_received)
+        return one
+
+    crawler: Any
+
+    def received(self, response: Any) -> None:
+        if "/free/" in response.url:
+            close_spider(self.crawler, "memusage_exceeded")
+
+
+def fail_on_free_page(done: Crawl, spider: Any, response: Any) -> None:
+    if "/free/" in response.url:
+        raise RuntimeError("a mistake in the spider")
+
+
+def ignore(done: Crawl, spider: Any, response: Any) -> None:
+    pass
+
+
+WAYS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "closespider_pagecount": (ignore, {"CLOSESPIDER_PAGECOUNT": 1}),
+    "closespider_errorcount": (fail_on_free_page, {"CLOSESPIDER_ERRORCOUNT": 1}),
+    "memusage_exceeded": (ignore, {"EXTENSIONS": {TooMuchMemory: 0}}),
+    "enough": (close_on_free_page, {}),
+}
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("with_jobdir", [False, True])
+@pytest.mark.parametrize("reason", WAYS)
+@deferred_f_from_coro_f
+async def test_every_way_to_stop(reason: str, with_jobdir: bool, tmp_path: Path) -> None:
+    parse, settings = WAYS[reason]
+    if with_jobdir:
+        settings = {**settings, "JOBDIR": str(tmp_path)}
+    async with simulator(solve_seconds=(100, 100)) as capsolver:
+        urls: list[Any] = [f"/turnstile/{n}" for n in range(5)]
+        urls.append(Request(f"{capsolver.site_url}/free/1", priority=-1))
+        done = await crawl(capsolver, urls, parse=parse, **settings)
+        assert done.stats["finish_reason"] == reason
+        errors = [error for error in done.errors if not isinstance(error, RuntimeError)]
+        assert [type(error) for error in errors] == ([] if with_jobdir else [CaptchaCancelledError] * 5)
+        assert done.ours().get("stopped", 0) == (5 if with_jobdir else 0)
+        created = capsolver.state()["tasks"]["created"]
+        stat = "tasks/carried_over" if with_jobdir else "wasted/abandoned"
+        assert done.ours().get(stat, 0) == created
+
+
+def close_when_open(capsolver: Any) -> Any:
+    """Stops the crawl once a task is open."""
+
+    async def parse(done: Crawl, spider: Any, response: Any) -> None:
+        from twisted.internet import reactor
+
+        clock: Any = reactor
+        while not capsolver.state()["tasks"]["open"]:
+            await maybe_deferred_to_future(deferLater(clock, 0))
+        raise CloseSpider("enough")
+
+    return parse
+
+
+async def stopped_and_resumed(
+    capsolver: Any, urls: list[Any], folder: Path, between: Any = None, **settings: Any
+) -> tuple[Crawl, Crawl]:
+    """Stopped when solves are open, and run to its end then. Task ids of the first run are known to the second."""
+    urls = [*urls, Request(f"{capsolver.site_url}/free/1", priority=-1)]
+    settings = {"JOBDIR": str(folder), **settings}
+    first = await crawl(capsolver, urls, parse=close_when_open(capsolver), **settings)
+    if between is not None:
+        between()
+    return first, await crawl(capsolver, [], **settings)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@deferred_f_from_coro_f
+async def test_all_who_wait_for_a_clearance_take_its_open_task_along_and_it_is_taken_up_once(tmp_path: Path) -> None:
+    async with simulator(solve_seconds=(40, 40)) as capsolver:
+        urls = [f"/aws-waf/{n}" for n in range(6)]
+        first, second = await stopped_and_resumed(capsolver, urls, tmp_path)
+        assert first.ours()["stopped"] == 6
+        assert first.ours()["tasks/carried_over"] == second.ours()["tasks/resumed"] == 1
+        assert len(second.responses) == 6
+        assert (capsolver.state()["tasks"]["created"], capsolver.state()["tasks"]["paid"]) == (1, 1)
+        assert not [name for stats in (first.ours(), second.ours()) for name in stats if name.startswith("wasted")]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@deferred_f_from_coro_f
+async def test_what_was_good_for_one_visit_is_not_taken_up(tmp_path: Path) -> None:
+    """GeeTest's challenge is of the page that was shown, and another one is shown now."""
+    async with simulator(solve_seconds=(40, 40)) as capsolver:
+        flag = {"type": "GeeTestTaskProxyLess", "challengeUrl": f"{capsolver.site_url}/geetest-v3/1/register"}
+        request = Request(f"{capsolver.site_url}/geetest-v3/1", meta={"capsolver": flag})
+        first, second = await stopped_and_resumed(capsolver, [request], tmp_path)
+        assert first.ours()["tasks/carried_over"] == 1
+        assert second.ours()["wasted/abandoned"] == 1
+        assert "tasks/resumed" not in second.ours()
+        assert second.response.css(".product::text").get() == "Product 1"
+        assert capsolver.state()["tasks"]["created"] == 2
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@deferred_f_from_coro_f
+async def test_a_task_that_capsolver_has_forgotten_is_solved_anew(tmp_path: Path) -> None:
+    async with simulator(solve_seconds=(40, 40)) as capsolver:
+        first, second = await stopped_and_resumed(capsolver, ["/recaptcha-v2/1"], tmp_path, between=capsolver.reset)
+        assert first.ours()["tasks/carried_over"] == second.ours()["tasks/resumed"] == 1
+        assert second.ours()["tasks/failed/ERROR_TASKID_INVALID"] == 1
+        assert second.response.css(".product::text").get() == "Product 1"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@deferred_f_from_coro_f
+async def test_after_two_stops_it_is_still_the_same_task(tmp_path: Path) -> None:
+    async with simulator(solve_seconds=(90, 90)) as capsolver:
+        free = [Request(f"{capsolver.site_url}/free/{n}", priority=-1) for n in (1, 2)]
+        runs = []
+        for todo in (["/recaptcha-v2/1", free[0]], free[1:], []):
+            parse = close_when_open(capsolver) if todo else None
+            runs.append(await crawl(capsolver, todo, parse=parse, JOBDIR=str(tmp_path)))
+        assert [one.errors for one in runs] == [[], [], []]
+        assert runs[0].ours()["tasks/carried_over"] == runs[1].ours()["tasks/carried_over"] == 1
+        assert runs[2].ours()["delivered"] == 1
+        assert capsolver.state()["tasks"]["created"] == 1
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@deferred_f_from_coro_f
+async def test_a_token_that_waits_on_disk_is_used_by_the_next_run(tmp_path: Path) -> None:
+    """Solved, and back in the queue, when the crawl stopped."""
+
+    def stop(done: Crawl, spider: Any, response: Any) -> None:
+        raise CloseSpider("enough")
+
+    async with simulator(solve_seconds=(1, 1)) as capsolver:
+        urls = [f"/turnstile/{n}" for n in range(6)]
+        settings = {"JOBDIR": str(tmp_path), "CONCURRENT_REQUESTS": 1, "CONCURRENT_REQUESTS_PER_DOMAIN": 1}
+        first = await crawl(capsolver, urls, parse=stop, **settings)
+        second = await crawl(capsolver, [], **settings)
+        assert len(first.responses) + len(second.responses) == 6
+        paid = capsolver.state()["tasks"]["paid"]
+        delivered = first.ours().get("accepted/turnstile", 0) + second.ours().get("accepted/turnstile", 0)
+        wasted = sum(v for one in (first, second) for name, v in one.ours().items() if name.startswith("wasted/"))
+        assert paid == delivered + wasted
+        assert wasted == 0

@@ -46,6 +46,10 @@ class Rule:
     """How often NEW or WAIT may be followed within one solve before the error is final."""
     wait: float = 0.0
     """Seconds, for WAIT."""
+    ends_task: bool = False
+    """The task has surely ended, without a solution and without a charge."""
+    forgotten: bool = False
+    """CapSolver has no such task (any more), so it is not asked again."""
     of_type: bool = False
     """CRAWL: it concerns this task type alone, others may go on."""
     ends_crawl: bool = False
@@ -56,7 +60,7 @@ _POLL, _NEW, _WAIT, _REQUEST, _CRAWL = Action.POLL, Action.NEW, Action.WAIT, Act
 _Account, _Unavailable, _Unsupported = CapSolverAccountError, CapSolverUnavailableError, UnsupportedCaptchaError
 
 _UNAVAILABLE = Rule(_WAIT, "CapSolver is overloaded", _Unavailable, times=3, wait=5)
-_NO_SUCH_TASK = Rule(_NEW, "CapSolver no longer knows the task")
+_NO_SUCH_TASK = Rule(_NEW, "CapSolver no longer knows the task", forgotten=True)
 _WRONG_KEY = Rule(_CRAWL, "the API key is wrong: check CAPSOLVER_API_KEY", _Account)
 _NOT_ENTITLED = Rule(_CRAWL, "the account has no access to this task type", _Account, of_type=True)
 
@@ -69,18 +73,18 @@ RULES: dict[str, Rule] = {
     "ERROR_BAD_REQUEST": Rule(_NEW, "CapSolver refuses the request"),
     "ERROR_TASKID_INVALID": _NO_SUCH_TASK,
     "ERROR_TASK_NOT_FOUND": _NO_SUCH_TASK,  # undocumented
-    "ERROR_TASK_TIMEOUT": Rule(_NEW, "not solved within CapSolver's own 120 seconds", CaptchaTimeoutError, times=2),
+    "ERROR_TASK_TIMEOUT": Rule(_NEW, "not solved within CapSolver's own 120 seconds", CaptchaTimeoutError, times=2, ends_task=True),
     "ERROR_SETTLEMENT_FAILED": Rule(_WAIT, "CapSolver could not charge the account", _Account, wait=60, ends_crawl=True),
     "ERROR_KEY_DENIED_ACCESS": _WRONG_KEY,
     "ERROR_KEY_DOES_NOT_EXIST": _WRONG_KEY,  # undocumented
     "ERROR_ZERO_BALANCE": Rule(_CRAWL, "the account's balance is used up", _Account),
     "ERROR_TASK_NOT_SUPPORTED": Rule(_CRAWL, "CapSolver does not support this task type", _Unsupported, of_type=True),
-    "ERROR_CAPTCHA_UNSOLVABLE": Rule(_NEW, "not recognised (CapSolver does not charge for that)", times=2),
-    "ERROR_CAPTCHA_SOLVE_FAILED": Rule(_NEW, "the solve failed: if it always does, compare type and page", times=2),  # undocumented
-    "ERROR_UNKNOWN_QUESTION": Rule(_REQUEST, "CapSolver does not know the question"),
-    "ERROR_PROXY_BANNED": Rule(_REQUEST, "the proxy is banned by the site: use another one", CaptchaProxyError),
-    "ERROR_INVALID_IMAGE": Rule(_REQUEST, "CapSolver does not take an image of this size"),
-    "ERROR_PARSE_IMAGE_FAIL": Rule(_REQUEST, "CapSolver cannot decode the image"),
+    "ERROR_CAPTCHA_UNSOLVABLE": Rule(_NEW, "not recognised (CapSolver does not charge for that)", times=2, ends_task=True),
+    "ERROR_CAPTCHA_SOLVE_FAILED": Rule(_NEW, "the solve failed: if it always does, compare type and page", times=2, ends_task=True),  # undocumented
+    "ERROR_UNKNOWN_QUESTION": Rule(_REQUEST, "CapSolver does not know the question", ends_task=True),
+    "ERROR_PROXY_BANNED": Rule(_REQUEST, "the proxy is banned by the site: use another one", CaptchaProxyError, ends_task=True),
+    "ERROR_INVALID_IMAGE": Rule(_REQUEST, "CapSolver does not take an image of this size", ends_task=True),
+    "ERROR_PARSE_IMAGE_FAIL": Rule(_REQUEST, "CapSolver cannot decode the image", ends_task=True),
     "ERROR_IP_BANNED": Rule(_WAIT, "too many errors: this address is blocked for 30 minutes", _Unavailable, wait=1800),
     "ERROR_KEY_TEMP_BLOCKED": Rule(_WAIT, "too many errors: the key is blocked for 5 minutes", _Unavailable, wait=300),
 }
@@ -96,14 +100,14 @@ INVALID_TASK_DATA: dict[str, Rule] = {
     "access. please contact our support": _NOT_ENTITLED,
     "deny access": _NOT_ENTITLED,
     "website is currently under maintenance": Rule(_REQUEST, "CapSolver has suspended this website"),
-    "invalid site key": Rule(_REQUEST, "the site key is wrong: compare websiteKey with the page"),
+    "invalid site key": Rule(_REQUEST, "the site key is wrong: compare websiteKey with the page", ends_task=True),
     "question empty": Rule(_REQUEST, "the task needs a question"),
 }
 
 # Told apart by the description whatever the code. Source: docs.capsolver.com/guide/captcha/awsWaf
 DESCRIPTIONS: dict[str, Rule] = {
-    "captcha render unexpect status code": Rule(_NEW, "CapSolver was shown no challenge by AWS WAF"),
-    "timeout metering, your parameters have expired": Rule(_NEW, "the AWS WAF parameters are stale"),
+    "captcha render unexpect status code": Rule(_NEW, "CapSolver was shown no challenge by AWS WAF", ends_task=True),
+    "timeout metering, your parameters have expired": Rule(_NEW, "the AWS WAF parameters are stale", ends_task=True),
 }
 
 # For replies in which CapSolver says nothing: no JSON envelope.

@@ -44,6 +44,13 @@ class Reply:
     task_id: str | None = None
     solution: dict[str, Any] | None = field(default=None, repr=False)
     fault: Fault | None = None
+    failed: bool = False
+    """``status`` is ``"failed"``, which is not documented: the task is at its end."""
+
+    @property
+    def ended(self) -> bool:
+        """By its error, the task has surely ended, and is not charged."""
+        return self.fault is not None and (self.failed or self.fault.rule.ends_task)
 
     @property
     def ready(self) -> bool:
@@ -103,7 +110,7 @@ def read_reply(http_status: int, body: bytes) -> Reply:
     if not (isinstance(task_id, str) and _TASK_ID.fullmatch(task_id)):
         task_id = None
     if fault is not None:
-        return Reply(task_id=task_id, fault=fault)
+        return Reply(task_id=task_id, fault=fault, failed=envelope.get("status") == "failed")
     status, solution = envelope.get("status"), envelope.get("solution")
     return Reply(
         status=status if isinstance(status, str) else None,

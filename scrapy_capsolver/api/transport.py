@@ -75,6 +75,18 @@ class _Pool(HTTPConnectionPool):
     def __init__(self, reactor: Any, clock: Any, *, persistent: bool) -> None:
         super().__init__(reactor, persistent)  # type: ignore[no-untyped-call]
         self._clock = clock
+        self._closed = False
+
+    def close(self) -> Deferred[None]:
+        self._closed = True
+        closing: Deferred[None] = self.closeCachedConnections()  # type: ignore[no-untyped-call]
+        return closing
+
+    def _putConnection(self, key: Any, connection: Any) -> None:  # noqa: N802 - Twisted's name
+        if self._closed:  # or it would be kept for a while yet
+            connection.transport.loseConnection()
+        else:
+            super()._putConnection(key, connection)  # type: ignore[no-untyped-call]
 
     def _newConnection(self, key: Any, endpoint: Any) -> Deferred[HTTP11ClientProtocol]:  # noqa: N802 - Twisted's name
         connecting: Any = super()._newConnection(key, endpoint)
@@ -164,7 +176,7 @@ class Transport:
 
     def close(self) -> Deferred[None]:
         """Close the idle connections; those in use end with their requests."""
-        closing: Deferred[None] = self._pool.closeCachedConnections()
+        closing: Deferred[None] = self._pool.close()
         return closing
 
 

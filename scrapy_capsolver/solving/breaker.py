@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 JITTER = 0.1  # of a pause, at most: crawls that were told to wait at once do not come back at once
 LONGEST_GROWN = 60.0  # seconds to which a short pause grows while each trial fails
 UNREACHABLE_IN_A_ROW = 5  # createTasks without an answer, before it is taken for an outage
+_UNREACHABLE = "unreachable"
 UNREACHABLE_PAUSE = 5.0  # seconds, growing
 
 # CapSolver does not say how many errors are too many for a key; for an address it is 1000 in a minute.
@@ -49,10 +50,12 @@ class Breaker:
         self._types: dict[str, CaptchaError] = {}
         self._paused_until = 0.0  # no calls
         self._held_until = 0.0  # no new tasks
+        self._asked = self._asked_from = self._asked_until = 0.0
         self._pause_asked = 0.0  # seconds, before it grew
         self._pauses = 0  # without a success between them
         self._on_trial = False  # the next call shows whether the pause is over
-        self._trial_under_way = False
+        self._trial = 0  # the number of the one that is under way
+        self._trials = 0
         self._unreachable = 0  # in a row
         self._answers: deque[tuple[float, bool]] = deque()  # when, and was it an error
         self._errors = 0  # of these
@@ -84,7 +87,7 @@ class Breaker:
 
     # When to call
 
-    async def admit(self) -> bool:
+    async def admit(self) -> int:
         """Wait until a task may be created, in the order of asking. See :meth:`begin` for what it gives.
 
         Raises what ended all solving.
@@ -104,7 +107,7 @@ class Breaker:
 
     @property
     def may_call(self) -> bool:
-        return self._clock.seconds() >= self._paused_until and not self._trial_under_way
+        return self._clock.seconds() >= self._paused_until and not self._trial
 
     @property
     def is_clear(self) -> bool:
@@ -115,16 +118,30 @@ class Breaker:
     def paused_until(self) -> float:
         return self._paused_until
 
-    def begin(self) -> bool:
-        """A call begins. Is it the trial after a pause, for which all others wait? Then :meth:`leave` must follow."""
-        trial = self._on_trial
-        self._trial_under_way = trial
-        return trial
+    @property
+    def is_unreachable(self) -> bool:
+        """CapSolver did not answer for a while."""
+        return self._unreachable >= UNREACHABLE_IN_A_ROW
 
-    def leave(self, trial: bool) -> None:  # noqa: FBT001 - what begin gave
+    def asked_for(self) -> float:
+        """Seconds, by now, in which nothing could be done because CapSolver or the ration of its errors said so."""
+        return self._asked + max(min(self._clock.seconds(), self._asked_until) - self._asked_from, 0.0)
+
+    def _ask_for(self, until: float) -> None:
+        now = self._clock.seconds()
+        self._asked, self._asked_from, self._asked_until = self.asked_for(), now, max(until, self._asked_until)
+
+    def begin(self) -> int:
+        """A call begins. 0, or the number of a trial after a pause, for which all others wait until :meth:`leave`."""
+        if self._on_trial:
+            self._trials += 1
+            self._trial = self._trials
+        return self._trial
+
+    def leave(self, trial: int) -> None:
         """The call is over, whatever came of it."""
-        if trial and self._trial_under_way:
-            self._trial_under_way = False
+        if trial and self._trial == trial:
+            self._trial = 0
             self._wake()
 
     def listen(self, listener: Callable[[], None]) -> None:
@@ -143,7 +160,7 @@ class Breaker:
         elif self._clock.seconds() >= self._paused_until:
             self._pauses = 0
             if self._on_trial:
-                self._on_trial = self._trial_under_way = False
+                self._on_trial, self._trial = False, 0
                 logger.info("CapSolver answers again: captchas are being solved")
                 self._wake()
 
@@ -151,7 +168,7 @@ class Breaker:
         """A createTask brought no answer from CapSolver."""
         self._unreachable += 1
         if self._unreachable >= UNREACHABLE_IN_A_ROW or self._on_trial:
-            self._pause(UNREACHABLE_PAUSE, "CapSolver does not answer", "unreachable")
+            self._pause(UNREACHABLE_PAUSE, "CapSolver does not answer", _UNREACHABLE)
 
     def _pause(self, seconds: float, why: str, code: str) -> None:
         now = self._clock.seconds()
@@ -165,7 +182,9 @@ class Breaker:
         self._count(f"breaker/pauses/{code}", 1)
         self._count("breaker/paused_seconds", until - max(self._paused_until, now))
         self._paused_until = until
-        self._on_trial, self._trial_under_way = True, False
+        if code != _UNREACHABLE:
+            self._ask_for(until)
+        self._on_trial, self._trial = True, 0
         logger.warning("No captchas are solved for %.0f seconds, and requests wait: %s", seconds, why)
         self._set_timer()
 
@@ -180,6 +199,7 @@ class Breaker:
             # Until half of them are out of sight.
             times = [at for at, error in self._answers if error]
             self._held_until = times[len(times) // 2] + WINDOW
+            self._ask_for(self._held_until)
             self._count("breaker/held", 1)
             logger.warning(
                 "%d errors of CapSolver within a minute: no new tasks for %.0f seconds, before it blocks the key",

@@ -86,6 +86,7 @@ class Feedback:
         return Deferred.fromCoroutine(self._flush())
 
     async def _flush(self) -> None:
+        self._go_on()
         while self._calls:
             await DeferredList(list(self._calls))
 

@@ -55,8 +55,8 @@ class Job:
 
     attempts: int = 0
     """Tasks created."""
-    seconds: float = 0.0
-    """Spent on it, pauses that CapSolver asked for not included."""
+    lost: int = 0
+    """How many of them were given up, and may be charged."""
     overdue: bool = False
     said: str = ""
     refusals: Counter[str] = field(default_factory=Counter)

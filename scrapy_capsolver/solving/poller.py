@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 POLLS_PER_SECOND = 300.0
 POLLS_IN_FLIGHT = 64  # as many as the transport keeps connections
+DOUBTS = 3  # errors that may concern a query alone, after which the task is given up
 _OVERLOAD_TICK = 0.05  # seconds between looks at tasks that are due and may not be asked yet
 _MAX_BACK_OFF = 5.0  # seconds, after polls that failed
 
@@ -49,6 +50,8 @@ class OpenTask:
     """Age at the last query that was answered with "not yet"."""
     failures: int = 0
     """Polls in a row that brought no answer."""
+    doubts: int = 0
+    """Errors that do not say whether the task has ended."""
     result: Deferred[Reply] = field(init=False)  # both begin with Poller.result_of
     solve: Solve = field(init=False)
 
@@ -78,6 +81,7 @@ class Poller:
         self._order = count()
         self._open = 0
         self._in_flight = 0
+        self._asked: set[Deferred[Reply]] = set()
         self._allowance = 1.0
         self._allowance_at = clock.seconds()
         self._timer: Timer | None = None
@@ -164,18 +168,25 @@ class Poller:
         self._count_poll()
         trial = self._breaker.begin()
         asked = Deferred.fromCoroutine(self._ask(task.id))
-        asked.addBoth(self._landed)
+        self._asked.add(asked)
+        asked.addBoth(self._landed, asked)
         asked.addBoth(self._left, trial)
         asked.addCallbacks(self._answered, self._unanswered, callbackArgs=(task, age), errbackArgs=(task,))
         asked.addErrback(lambda failure: None if task.done else self._end(task).errback(failure))
 
-    def _landed(self, result: Reply | Failure) -> Reply | Failure:
+    def close(self) -> None:
+        """Nobody waits for an answer any more."""
+        for asked in list(self._asked):
+            asked.cancel()
+
+    def _landed(self, result: Reply | Failure, asked: Deferred[Reply]) -> Reply | Failure:
+        self._asked.discard(asked)
         self._in_flight -= 1
         if self._due:
             self._set_timer()
         return result
 
-    def _left(self, result: Reply | Failure, trial: bool) -> Reply | Failure:  # noqa: FBT001
+    def _left(self, result: Reply | Failure, trial: int) -> Reply | Failure:
         if not isinstance(result, Failure) and (result.fault is None or result.fault.in_envelope):
             self._breaker.answered(result.fault, ended=result.fault is not None or result.ready)
         self._breaker.leave(trial)
@@ -196,8 +207,19 @@ class Poller:
             self._back_off(task)  # nothing readable
         elif fault.rule.action is Action.WAIT:
             self._schedule(task, self._breaker.paused_until)
+        elif fault.rule.action in {Action.NEW, Action.REQUEST} and self._is_doubtful(reply, task):
+            self._back_off(task)
         else:
             self._end(task).callback(reply)
+
+    @staticmethod
+    def _is_doubtful(reply: Reply, task: OpenTask) -> bool:
+        """Does the error perhaps concern this query alone, and not the task?"""
+        assert reply.fault is not None
+        if reply.ended or reply.fault.rule.forgotten:
+            return False
+        task.doubts += 1
+        return task.doubts < DOUBTS
 
     def _unanswered(self, failure: Failure, task: OpenTask) -> None:
         if not failure.check(TransportError):

@@ -19,6 +19,7 @@ from scrapy_capsolver.errors import (
     UnsolvableCaptchaError,
 )
 from scrapy_capsolver.solving.clock import Lasting, sleep
+from scrapy_capsolver.solving.deadline import Deadline
 from scrapy_capsolver.solving.poller import OpenTask, Poller, ResultLostError
 from scrapy_capsolver.solving.schedule import MAX_AGE, MAX_QUERIES
 from scrapy_capsolver.solving.sites import REFUSED
@@ -109,7 +110,7 @@ class Solver:
             raise CaptchaCancelledError(
                 "the solve was cancelled",
                 attempts=job.attempts,
-                possibly_paid=int(job.receipt is not None),
+                possibly_paid=job.lost + (job.receipt is not None),
                 open_task=_plain(note),
             ) from None
         finally:
@@ -117,37 +118,41 @@ class Solver:
             self._turns.release()
 
     async def _with_turn(self, job: Job) -> Solved:
-        """Attempts, until one brings a solution or an error that is final."""
+        """Attempts within the deadline."""
+        solving = Deferred.fromCoroutine(self._attempts(job))
+
+        def strike() -> None:
+            job.overdue = True
+            solving.cancel()
+
+        deadline = Deadline(self._clock, self._breaker, self._timeout, strike)
+        try:
+            return replace(await solving, seconds=deadline.spent)
+        except CancelledError:
+            if not job.overdue:
+                raise
+            never = not job.attempts and self._breaker.is_unreachable
+            raise (CapSolverUnavailableError if never else CaptchaTimeoutError)(
+                f"{'CapSolver cannot be reached' if never else 'no solution'} within {self._timeout:g} s (CAPSOLVER_TIMEOUT)",
+                attempts=job.attempts,
+                possibly_paid=self._give_up(job),
+            ) from None
+        finally:
+            deadline.over()
+
+    async def _attempts(self, job: Job) -> Solved:
+        """One after the other, until one brings a solution or an error that is final."""
         while True:
             self._stops.check(job.purpose)
             trial = await self._breaker.admit()
-            began = self._clock.seconds()
-            attempt = Deferred.fromCoroutine(self._attempt(job, trial=trial))
-            deadline = self._clock.callLater(max(self._timeout - job.seconds, 0), self._end, job, attempt)
             try:
-                solved = await attempt
-            except CancelledError:
-                if not job.overdue:
-                    raise
-                raise CaptchaTimeoutError(
-                    f"no solution within {self._timeout:g} s (CAPSOLVER_TIMEOUT)",
-                    attempts=job.attempts,
-                    possibly_paid=self._give_up(job),
-                ) from None
+                solved = await self._attempt(job, trial=trial)
             finally:
-                if deadline.active():
-                    deadline.cancel()
-                job.seconds += self._clock.seconds() - began
                 self._breaker.leave(trial)
             if solved is not None:
-                return replace(solved, seconds=job.seconds)
+                return solved
 
-    @staticmethod
-    def _end(job: Job, attempt: Deferred[Any]) -> None:
-        job.overdue = True
-        attempt.cancel()
-
-    async def _attempt(self, job: Job, *, trial: bool) -> Solved | None:
+    async def _attempt(self, job: Job, *, trial: int) -> Solved | None:
         """One task, from its making to its solution. None: it came to nothing, and another may be tried."""
         task = await job.make_task(job.said)
         self._breaker.check(task["type"])
@@ -181,10 +186,14 @@ class Solver:
         )
         return Reply(task_id=note.receipt.task)
 
-    async def _create(self, job: Job, task: dict[str, Any], *, trial: bool) -> Reply | None:
+    async def _create(self, job: Job, task: dict[str, Any], *, trial: int) -> Reply | None:
         """Send createTask. It is sent again only where no task can have come of it: None says so."""
         receipt = self._ledger.receipt(job.purpose, task["type"])
-        await self._limits.reserve(receipt)
+        reserving = Deferred.fromCoroutine(self._limits.reserve(receipt))
+        if not reserving.called:  # it waits for the end of other tasks, and they must not wait for this one's trial
+            self._breaker.leave(trial)
+            trial = 0
+        await reserving
         job.receipt = receipt  # paid, for all that is known, until a reply says otherwise
         if not trial and not self._breaker.may_create:  # since it was admitted
             self._free(job)
@@ -218,7 +227,7 @@ class Solver:
             self._lose(job, str(fault))
         if fault is None and not reply.ready and reply.task_id is None:
             self._lose(job, "the reply has no taskId")
-        self._breaker.answered(fault)
+        self._breaker.answered(fault, ended=fault is not None or reply.ready)
         job.attempts += 1
         if fault is not None:
             self._count(f"tasks/refused/{fault.code or 'no_envelope'}", 1)
@@ -258,8 +267,11 @@ class Solver:
             ) from None
         if reply.fault is not None:
             self._count(f"tasks/failed/{reply.fault.code or 'unknown'}", 1)
-            self._ledger.failed(job.receipt)
-            self._free(job)
+            if reply.ended:
+                self._ledger.failed(job.receipt)
+                self._free(job)
+            else:
+                self._give_up(job)  # the task may go on without us
         return reply
 
     def _follow(self, reply: Reply, job: Job, task: dict[str, Any]) -> None:
@@ -270,7 +282,12 @@ class Solver:
         job.refusals[fault.code] += 1
         job.said = fault.description
         after = f" after {job.attempts} tasks" if job.attempts > 1 else ""
-        error = rule.error(scrub(str(fault), task) + after, code=fault.code or None, attempts=job.attempts)
+        error = rule.error(
+            scrub(str(fault), task) + after,
+            code=fault.code or None,
+            attempts=job.attempts,
+            possibly_paid=job.lost,
+        )
         if rule.action is Action.CRAWL or (rule.ends_crawl and seen >= rule.times):
             self._breaker.open(error, task["type"] if rule.of_type else None)
             raise error
@@ -295,17 +312,17 @@ class Solver:
             raise UnsolvableCaptchaError(
                 f"CapSolver says that {receipt.type} is ready and sends no solution",
                 attempts=job.attempts,
-                possibly_paid=1,
+                possibly_paid=job.lost + 1,
             )
         polls = 0 if task is None else task.queries
-        return Solved(reply.solution, receipt, job.attempts, job.seconds, polls, _solved_at(reply.solution))
+        return Solved(reply.solution, receipt, job.attempts, 0.0, polls, _solved_at(reply.solution))
 
     def _lose(self, job: Job, why: str) -> NoReturn:
         """What became of a createTask is not known, so it is not sent again."""
         job.attempts += 1
         self._give_up(job)
         raise CapSolverUnavailableError(
-            f"createTask: {why}; the task may exist and be charged", attempts=job.attempts, possibly_paid=1
+            f"createTask: {why}; the task may exist and be charged", attempts=job.attempts, possibly_paid=job.lost
         )
 
     def _free(self, job: Job) -> None:
@@ -315,13 +332,14 @@ class Solver:
         job.receipt = job.open_task = None
 
     def _give_up(self, job: Job) -> int:
-        """The task under way may be charged, and nobody asks for it any more. Gives how many those are."""
+        """The task under way may be charged, and nobody asks for it any more. Gives how many the job has of those."""
         if job.receipt is None:
-            return 0
+            return job.lost
+        job.lost += 1
         self._ledger.unknown(job.receipt, "possibly_paid" if job.open_task is None else "abandoned")
         self._limits.settle(job.receipt, charged=True)
         job.receipt = job.open_task = None
-        return 1
+        return job.lost
 
     def _leave(self, job: Job) -> None:
         """The solve is over. A task that is open now has its result asked for in the next run, or is abandoned."""
@@ -329,6 +347,10 @@ class Solver:
             self._limits.settle(job.receipt, charged=True)
         else:
             self._give_up(job)
+
+    def close(self) -> None:
+        """All solves are over."""
+        self._poller.close()
 
     # Between two runs of a crawl
 

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred
+
+from scrapy_capsolver.errors import CaptchaBudgetError
+from scrapy_capsolver.solving.ledger import Receipt
+from scrapy_capsolver.solving.limits import Limits
+
+
+def receipt(site: str = "one.example", nano: int | None = 800_000) -> Receipt:
+    return Receipt("", "T", site, "recaptcha_v2", nano)
+
+
+class Spending:
+    """Limits, and who got a part and who was refused, in that order."""
+
+    def __init__(self, **limits: Any) -> None:
+        self.exhausted: list[str] = []
+        every = {"max_solves": None, "max_solves_per_domain": None, "budget": None}
+        self.limits = Limits(**{**every, **limits}, exhausted=self.exhausted.append)
+        self.got: list[str] = []
+        self.refused: dict[str, str] = {}
+
+    def ask(self, *names: str, of: Receipt | None = None) -> list[Deferred[Any]]:
+        return [Deferred.fromCoroutine(self._ask(name, of or receipt())) for name in names]
+
+    async def _ask(self, name: str, of: Receipt) -> None:
+        try:
+            await self.limits.reserve(of)
+        except CaptchaBudgetError as error:
+            self.refused[name] = str(error)
+        else:
+            self.got.append(name)
+
+
+def test_without_limits_all_get_their_part() -> None:
+    spending = Spending()
+    spending.ask(*"abc")
+    spending.ask("d", of=receipt(nano=None))
+    assert spending.got == list("abcd")
+
+
+@pytest.mark.parametrize("limits", [{"max_solves": 2}, {"max_solves_per_domain": 2}, {"budget": 0.0016}], ids=str)
+def test_what_is_under_way_stands_against_a_limit_and_is_waited_for(limits: dict[str, Any]) -> None:
+    spending = Spending(**limits)
+    spending.ask(*"abcd")
+    assert spending.got == list("ab")
+    assert spending.refused == {}  # a and b may fail yet, and cost nothing
+    spending.limits.settle(receipt(), charged=False)
+    assert spending.got == list("abc")
+    spending.limits.settle(receipt(), charged=True)
+    assert spending.refused == {}
+    spending.limits.settle(receipt(), charged=True)
+    assert list(spending.refused) == ["d"]
+    (name,) = limits
+    assert spending.exhausted == [name.upper()]
+    assert f"CAPSOLVER_{name.upper()} is reached (" in spending.refused["d"]
+
+
+@pytest.mark.parametrize(("budget", "fit"), [(0.0024, 3), (0.00239, 2), (0.1, 125), (0.3, 375), (0.0008, 1), (0, 0)])
+def test_the_last_cent_is_used_and_none_after_it(budget: float, fit: int) -> None:
+    spending = Spending(budget=budget)
+    for n in range(fit + 1):
+        spending.ask(str(n))
+        if len(spending.got) > n:
+            spending.limits.settle(receipt(), charged=True)
+    assert len(spending.got) == fit
+    assert list(spending.refused) == [str(fit)]
+
+
+def test_a_domain_that_is_used_up_leaves_the_others() -> None:
+    spending = Spending(max_solves_per_domain=1)
+    spending.ask("a")
+    spending.limits.settle(receipt(), charged=True)
+    spending.ask("b")
+    spending.ask("c", of=receipt("two.example"))
+    assert spending.got == ["a", "c"]
+    assert spending.refused["b"].startswith("CAPSOLVER_MAX_SOLVES_PER_DOMAIN is reached (1 solves for one.example)")
+
+
+def test_an_unknown_price_is_no_limit_that_is_reached() -> None:
+    spending = Spending(budget=10)
+    spending.ask("a", of=receipt(nano=None))
+    assert "the price of T is not known" in spending.refused["a"]
+    assert "CAPSOLVER_PRICES" in spending.refused["a"]
+    assert spending.exhausted == []
+    spending.ask("b")
+    assert spending.got == ["b"]
+
+
+def test_whoever_stops_waiting_takes_nothing() -> None:
+    spending = Spending(max_solves=1)
+    _, second, _ = spending.ask(*"abc")
+    second.addErrback(lambda _: None)
+    second.cancel()
+    spending.limits.settle(receipt(), charged=False)
+    assert spending.got == ["a", "c"]
+
+
+def test_the_state_goes_from_run_to_run() -> None:
+    first = Spending(max_solves=3, max_solves_per_domain=3, budget=1)
+    state: dict[str, Any] = {}
+    first.limits.keep_in(state, "capsolver")
+    first.ask(*"abc")
+    first.limits.settle(receipt(), charged=True)
+    first.limits.settle(receipt(), charged=True)  # the third is under way, and its crawl is killed
+    state = pickle.loads(pickle.dumps(state))
+    second = Spending(max_solves=3, max_solves_per_domain=3, budget=1)
+    second.limits.keep_in(state, "capsolver")
+    second.ask("d")
+    second.limits.settle(receipt(), charged=True)
+    second.ask("e")
+    assert second.got == ["d"]
+    assert list(second.refused) == ["e"]
+    third = Spending(max_solves=4)
+    third.limits.keep_in(pickle.loads(pickle.dumps(state)), "capsolver")
+    third.ask("f")
+    assert third.got == ["f"]
+
+
+@pytest.mark.parametrize("odd", [None, {}, [], "text", 7])
+def test_a_state_of_somebody_else_is_replaced(odd: Any) -> None:
+    spending = Spending(max_solves=1)
+    spending.limits.keep_in({"capsolver": odd}, "capsolver")
+    spending.ask("a")
+    assert spending.got == ["a"]
+
+
+def test_what_an_earlier_run_left_open_counts_until_it_is_given_back() -> None:
+    spending = Spending(max_solves=1)
+    spending.limits.charge(receipt())
+    with pytest.raises(CaptchaBudgetError):
+        spending.limits.check(receipt())
+    spending.limits.give_back(receipt())
+    spending.limits.check(receipt())
+    spending.ask("a")
+    assert spending.got == ["a"]

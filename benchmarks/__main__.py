@@ -1,4 +1,4 @@
-"""``python -m benchmarks [mixed|many|unflagged|pickup|clearance|tokens|detection ...]`` prints the figures, compared within one run.
+"""``python -m benchmarks [mixed|many|unflagged|pickup|clearance|tokens|detection|faults|soak ...]`` prints the figures, compared within one run.
 
 The simulator and each crawl have a process of their own, so two cores are enough.
 """
@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.detection import detection
+from benchmarks.soak import soak
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -188,6 +189,12 @@ def tokens(runs: int) -> None:
             )
 
 
+def faults(runs: int) -> None:
+    """8 gated pages while the API fails in one way, on every third call; CAPSOLVER_TIMEOUT 30; clocks 20 times as fast."""
+    for _ in range(runs):
+        subprocess.run([sys.executable, "-m", "benchmarks.faults"], check=True)
+
+
 MEASURES: dict[str, tuple[Callable[[int], None], int]] = {
     "mixed": (mixed, 9),
     "many": (many, 3),
@@ -196,6 +203,8 @@ MEASURES: dict[str, tuple[Callable[[int], None], int]] = {
     "clearance": (clearance, 5),
     "tokens": (tokens, 1),
     "detection": (detection, 30),
+    "faults": (faults, 1),
+    "soak": (soak, 1),
 }
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +22,8 @@ from scrapy_capsolver.errors import (
 )
 from scrapy_capsolver.solving.account import Account
 from scrapy_capsolver.solving.breaker import Breaker
-from scrapy_capsolver.solving.job import Job
-from scrapy_capsolver.solving.ledger import Ledger, Purpose
+from scrapy_capsolver.solving.job import Job, Note
+from scrapy_capsolver.solving.ledger import Ledger, Purpose, Receipt
 from scrapy_capsolver.solving.limits import Limits
 from scrapy_capsolver.solving.sites import SiteStops
 from scrapy_capsolver.solving.solver import Solved, Solver
@@ -357,11 +358,58 @@ def test_a_failing_task_maker_is_the_callers_error_and_nothing_is_created() -> N
 
 
 def test_create_time_is_used_where_it_can_be_true() -> None:
-    import time
-
     now = time.time()
     created = Script(created=[Reply(status="ready", solution={"createTime": (now - 20) * 1000})]).solve(seconds=1)
     assert created.solved_at == pytest.approx(now - 20, abs=0.01)
     for odd in (now * 1000 + 60_000, 0, "yesterday", True, None, float("nan"), -1e300):
         solved = Script(created=[Reply(status="ready", solution={"createTime": odd})]).solve(seconds=1)
         assert solved.solved_at == pytest.approx(now, abs=5)
+
+
+def resumed(created: float, queries: int = 0, mark: str = "m") -> tuple[Script, Any]:
+    """What becomes of a job that an earlier run left with an open task, ``created`` at that time."""
+    script = Script()
+    solver = script.solver()
+    note = Note(Receipt("earlier", TASK["type"], "site.example", "recaptcha_v2", 800_000), mark, created, queries)
+    solver.adopt(note)
+    solver.adopt(note)  # another request has it, too
+    outcome: list[Any] = []
+    solver.solve(job(mark=lambda task: "m", resume=Note.of(note.to_dict()))).addBoth(outcome.append)
+    for _ in range(400):
+        script.clock.advance(0.1)
+    script.ledger.close()
+    return script, outcome[0]
+
+
+@pytest.mark.parametrize("age", [0, 10, 299, -3600])  # the last: the machine's clock was set back
+def test_an_open_task_of_an_earlier_run_is_asked_for_first(age: float) -> None:
+    script, solved = resumed(time.time() - age)
+    assert isinstance(solved, Solved)
+    assert (script.tasks, script.counts["tasks/resumed"], script.unknown) == ([], 1, 0)
+    assert solved.receipt.task == "earlier"
+    assert script.counts["estimated_cost_usd"] == pytest.approx(0.0008)
+
+
+@pytest.mark.parametrize(
+    ("age", "queries", "mark"),
+    [(300, 0, "m"), (1e9, 0, "m"), (10, 120, "m"), (10, 0, "another")],
+)
+def test_one_that_is_too_old_or_used_up_or_another_is_abandoned(age: float, queries: int, mark: str) -> None:
+    script, solved = resumed(time.time() - age, queries, mark)
+    assert isinstance(solved, Solved)
+    assert (len(script.tasks), script.counts["tasks/resumed"]) == (1, 0)
+    assert (script.counts["wasted/abandoned"], script.counts["possible_cost_usd"]) == (1, pytest.approx(0.0008))
+
+
+def test_a_task_is_taken_up_once() -> None:
+    script = Script()
+    solver = script.solver()
+    note = Note(Receipt("earlier", TASK["type"], "site.example", "recaptcha_v2", 800_000), "m", time.time(), 0)
+    solver.adopt(note)
+    outcomes: list[Any] = []
+    for _ in range(2):
+        solver.solve(job(mark=lambda task: "m", resume=note)).addBoth(outcomes.append)
+    for _ in range(100):
+        script.clock.advance(0.1)
+    assert [type(one) for one in outcomes] == [Solved, Solved]
+    assert (len(script.tasks), script.counts["tasks/resumed"]) == (1, 1)

@@ -46,6 +46,8 @@ class OpenTask:
     id: str
     created: float
     queries: int = 0
+    resumed: bool = False
+    """It was created by an earlier run of the crawl."""
     asked_age: float = 0.0
     """Age at the last query that was answered with "not yet"."""
     failures: int = 0
@@ -94,7 +96,10 @@ class Poller:
         task.result = Deferred(lambda _: self._close(task))
         task.solve = self._times[task.type].begin()
         self._open += 1
-        self._plan(task)
+        if task.resumed:
+            self._schedule(task, self._clock.seconds())  # it may be ready for long, and soon be forgotten
+        else:
+            self._plan(task)
         return task.result
 
     def _plan(self, task: OpenTask, later: float = 0.0) -> None:

@@ -182,7 +182,7 @@ class Solver:
         job.attempts += 1
         job.receipt, job.open_mark = note.receipt, note.mark
         job.open_task = OpenTask(
-            note.receipt.type, note.receipt.task, self._clock.seconds() - age, queries=note.queries
+            note.receipt.type, note.receipt.task, self._clock.seconds() - age, queries=note.queries, resumed=True
         )
         return Reply(task_id=note.receipt.task)
 

@@ -366,9 +366,12 @@ def test_create_time_is_used_where_it_can_be_true() -> None:
         assert solved.solved_at == pytest.approx(now, abs=5)
 
 
+ANSWER = Reply(status="ready", solution={"gRecaptchaResponse": "token"})  # for whichever task
+
+
 def resumed(created: float, queries: int = 0, mark: str = "m") -> tuple[Script, Any]:
     """What becomes of a job that an earlier run left with an open task, ``created`` at that time."""
-    script = Script()
+    script = Script(results=[ANSWER])
     solver = script.solver()
     note = Note(Receipt("earlier", TASK["type"], "site.example", "recaptcha_v2", 800_000), mark, created, queries)
     solver.adopt(note)
@@ -402,7 +405,7 @@ def test_one_that_is_too_old_or_used_up_or_another_is_abandoned(age: float, quer
 
 
 def test_a_task_is_taken_up_once() -> None:
-    script = Script()
+    script = Script(results=[ANSWER])
     solver = script.solver()
     note = Note(Receipt("earlier", TASK["type"], "site.example", "recaptcha_v2", 800_000), "m", time.time(), 0)
     solver.adopt(note)

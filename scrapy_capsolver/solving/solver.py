@@ -10,7 +10,6 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
 from twisted.internet.defer import TimeoutError as DeferredTimeoutError
 
 from scrapy_capsolver.api.codes import Action
-from scrapy_capsolver.api.replies import Reply
 from scrapy_capsolver.api.transport import TransportError
 from scrapy_capsolver.errors import (
     CapSolverUnavailableError,
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from scrapy_capsolver.api.client import CapSolverClient
+    from scrapy_capsolver.api.replies import Reply
     from scrapy_capsolver.solving.account import Account
     from scrapy_capsolver.solving.breaker import Breaker
     from scrapy_capsolver.solving.clock import Clock
@@ -156,26 +156,31 @@ class Solver:
         """One task, from its making to its solution. None: it came to nothing, and another may be tried."""
         task = await job.make_task(job.said)
         self._breaker.check(task["type"])
-        reply = self._take_up(job, task) or await self._create(job, task, trial=trial)
+        reply: Reply | None
+        if self._take_up(job, task):
+            self._breaker.leave(trial)  # or its polls would wait for it
+            reply = await self._result(job)
+        else:
+            reply = await self._create(job, task, trial=trial)
+            if reply is not None and reply.fault is None and not reply.ready:
+                reply = await self._result(job)
         if reply is None:
             return None
-        if reply.fault is None and not reply.ready:
-            reply = await self._result(job)
         if reply.fault is not None:
             self._follow(reply, job, task)
             return None
         return self._settle(reply, job)
 
-    def _take_up(self, job: Job, task: dict[str, Any]) -> Reply | None:
+    def _take_up(self, job: Job, task: dict[str, Any]) -> bool:
         """Go on with a task of an earlier run, where it is the same and CapSolver still answers for it."""
         note, job.resume = job.resume, None
         if note is None or note.receipt.task in self._taken_up:
-            return None  # by another request
+            return False  # by another request
         self._taken_up.add(note.receipt.task)
         age = max(time.time() - note.created, 0.0)
         if note.mark != job.mark(task) or age >= MAX_AGE or note.queries >= MAX_QUERIES:
             self._ledger.unknown(note.receipt, "abandoned")
-            return None
+            return False
         self._limits.give_back(note.receipt)
         self._limits.take(note.receipt)
         self._count("tasks/resumed", 1)
@@ -184,7 +189,7 @@ class Solver:
         job.open_task = OpenTask(
             note.receipt.type, note.receipt.task, self._clock.seconds() - age, queries=note.queries, resumed=True
         )
-        return Reply(task_id=note.receipt.task)
+        return True
 
     async def _create(self, job: Job, task: dict[str, Any], *, trial: int) -> Reply | None:
         """Send createTask. It is sent again only where no task can have come of it: None says so."""
@@ -253,13 +258,16 @@ class Solver:
             call.cancel()
             raise CancelledError from None
 
-    async def _result(self, job: Job) -> Reply:
-        """The final reply about the open task."""
+    async def _result(self, job: Job) -> Reply | None:
+        """The final reply about the open task. None: it was of an earlier run, and comes too late."""
         assert job.open_task is not None
         assert job.receipt is not None
         try:
             reply = await self._poller.result_of(job.open_task)
         except ResultLostError as error:
+            if job.open_task.resumed:
+                self._give_up(job)
+                return None
             raise CaptchaTimeoutError(
                 f"CapSolver answers no more queries about this task ({error})",
                 attempts=job.attempts,

@@ -404,6 +404,33 @@ def test_one_that_is_too_old_or_used_up_or_another_is_abandoned(age: float, quer
     assert (script.counts["wasted/abandoned"], script.counts["possible_cost_usd"]) == (1, pytest.approx(0.0008))
 
 
+def test_a_pause_that_is_over_does_not_keep_the_one_who_tries_from_its_own_task() -> None:
+    script = Script(results=[ANSWER])
+    solver = script.solver()
+    note = Note(Receipt("earlier", TASK["type"], "site.example", "recaptcha_v2", 800_000), "m", time.time(), 0)
+    solver.adopt(note)
+    script.breaker.answered(fault("ERROR_RATE_LIMIT").fault)
+    outcome: list[Any] = []
+    solver.solve(job(mark=lambda task: "m", resume=note)).addBoth(outcome.append)
+    for _ in range(400):
+        script.clock.advance(0.1)
+    assert isinstance(outcome[0], Solved)
+    assert script.tasks == []
+
+
+def test_one_that_ends_without_a_result_is_made_anew() -> None:
+    script = Script(results=[Reply(status="processing")] * 3 + [ANSWER])
+    solver = script.solver()
+    note = Note(Receipt("earlier", TASK["type"], "site.example", "recaptcha_v2", 800_000), "m", time.time(), 118)
+    solver.adopt(note)
+    outcome: list[Any] = []
+    solver.solve(job(mark=lambda task: "m", resume=note)).addBoth(outcome.append)
+    for _ in range(900):
+        script.clock.advance(0.1)
+    assert isinstance(outcome[0], Solved)
+    assert (len(script.tasks), script.counts["tasks/resumed"], script.counts["wasted/abandoned"]) == (1, 1, 1)
+
+
 def test_a_task_is_taken_up_once() -> None:
     script = Script(results=[ANSWER])
     solver = script.solver()

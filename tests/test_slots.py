@@ -50,7 +50,7 @@ async def order_of_arrival(capsolver: Any, gated: int, plain: int, **settings: A
 
 @deferred_f_from_coro_f
 async def test_pages_without_captcha_do_not_wait_for_those_with_one() -> None:
-    async with simulator(solve_seconds=(10, 10)) as capsolver:
+    async with simulator(solve_seconds=(100, 100)) as capsolver:
         order, done = await order_of_arrival(capsolver, gated=6, plain=30)
         assert order == "p" * 30 + "g" * 6
         engine: Any = done.crawler.engine  # type: ignore[union-attr]

@@ -36,7 +36,10 @@ def simulator_process(*options: str) -> Iterator[dict[str, str]]:
     """Its addresses and its key."""
     with running("-W", "error", "-m", "scrapy_capsolver.simulator", *options) as process:
         assert process.stdout is not None
-        yield json.loads(process.stdout.readline())
+        assert process.stderr is not None
+        line = process.stdout.readline()
+        assert line, f"the simulator did not start: {process.stderr.read()}"
+        yield json.loads(line)
 
 
 def ask(url: str, **values: Any) -> Any:

@@ -7,7 +7,7 @@ from scrapy.utils.defer import deferred_f_from_coro_f
 
 from benchmarks.faults import CASES, Case, run
 
-SLACK = 0.25  # real seconds between two timers that are due at once
+SLACK = 1.0  # real seconds between two timers that are due at once, on a machine that is busy
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

@@ -180,6 +180,9 @@ class Transport:
         return closing
 
 
+_NO_TLS = "no TLS connection, or one that could not be verified"
+
+
 def _timed_out(seconds: float) -> NoReturn:
     raise TransportError(f"no reply within {seconds:g} s", sent=True)
 
@@ -194,7 +197,7 @@ def _explain_no_connection(failure: Failure) -> NoReturn:
     if isinstance(error, TimeoutError):
         raise TransportError(f"no connection within {CONNECT_SECONDS:g} s", sent=False)
     if isinstance(error, SSL.Error) or type(error).__name__ == "VerificationError":
-        raise TransportError("no TLS connection, or one that could not be verified", sent=False)
+        raise TransportError(_NO_TLS, sent=False)
     raise TransportError(f"no connection ({type(error).__name__})", sent=False)
 
 
@@ -205,4 +208,6 @@ def _explain(failure: Failure) -> NoReturn:
         error = reasons[0].value
     if isinstance(error, (TransportError, CancelledError)):
         raise error
+    if type(error).__name__ == "VerificationError":  # Twisted 25 finds it as the handshake ends, and sends nothing
+        raise TransportError(_NO_TLS, sent=False)
     raise TransportError(f"the connection was lost ({type(error).__name__})", sent=True)

@@ -18,7 +18,7 @@ from scrapy_capsolver.solving.account import Account
 from scrapy_capsolver.solving.breaker import Breaker
 from scrapy_capsolver.solving.clearances import Clearances
 from scrapy_capsolver.solving.feedback import Feedback
-from scrapy_capsolver.solving.job import Note
+from scrapy_capsolver.solving.job import Note, plain
 from scrapy_capsolver.solving.ledger import Ledger
 from scrapy_capsolver.solving.limits import Limits
 from scrapy_capsolver.solving.outcomes import Outcomes
@@ -40,9 +40,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.25  # between looks at whether the crawl is stopping
-_CLOSE_SECONDS = (
-    0.5  # for what CapSolver is still to be told, and for connections that will not close (Twisted issue 7738)
-)
+_CLOSE_SECONDS = 0.5  # to tell CapSolver the last, and then for connections that will not close (Twisted issue 7738)
 _STATE_KEY = "capsolver"  # in ``spider.state``, which Scrapy keeps from one run of a crawl to the next, with a JOBDIR
 
 
@@ -110,8 +108,7 @@ class CapSolver:
         """See :meth:`Solver.solve`; to be waited for with :meth:`wait`."""
         self._resume_limits()
         if self.is_stopping():
-            note = None if job.resume is None else job.resume.to_dict()
-            return fail(CaptchaCancelledError("not tried: the crawl is stopping", open_task=note))
+            return fail(CaptchaCancelledError("not tried: the crawl is stopping", open_task=plain(job.resume)))
         return self._solver.solve(job)
 
     async def wait(self, outcome: Deferred[T], *, shared: bool = False) -> T:

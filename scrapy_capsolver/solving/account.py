@@ -12,6 +12,7 @@ from scrapy_capsolver.api.codes import Action
 from scrapy_capsolver.api.replies import Fault
 from scrapy_capsolver.api.transport import TransportError
 from scrapy_capsolver.errors import CapSolverAccountError
+from scrapy_capsolver.solving.clock import wake
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,10 +51,7 @@ class Account:
 
     def _told(self, _: object) -> None:
         self._asking = None
-        waiting, self._waiting = self._waiting, []
-        for one in waiting:
-            if not one.called:  # it was cancelled
-                one.callback(None)
+        wake(self._waiting)
 
     async def _ask(self) -> None:
         try:

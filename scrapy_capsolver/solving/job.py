@@ -41,6 +41,10 @@ class Note:
         return cls(Receipt(**rest), mark, created, queries)
 
 
+def plain(note: Note | None) -> dict[str, Any] | None:
+    return None if note is None else note.to_dict()
+
+
 @dataclass(slots=True)
 class Job:
     """See :meth:`Solver.solve <scrapy_capsolver.solving.solver.Solver.solve>`."""

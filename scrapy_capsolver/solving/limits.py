@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from twisted.internet.defer import Deferred
 
 from scrapy_capsolver.errors import CaptchaBudgetError
+from scrapy_capsolver.solving.clock import wake
 from scrapy_capsolver.solving.ledger import NANO
 
 if TYPE_CHECKING:
@@ -88,10 +89,7 @@ class Limits:
             self._settled.update(self._parts(receipt))
         else:
             self._taken.subtract(self._parts(receipt))
-        waiting, self._waiting = self._waiting, []
-        for settled in waiting:
-            if not settled.called:  # it was cancelled
-                settled.callback(None)
+        wake(self._waiting)
 
     def _in_the_way(self, receipt: Receipt, used: Counter[str]) -> str | None:
         """The name of the limit that leaves no room for this task."""

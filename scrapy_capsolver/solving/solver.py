@@ -19,6 +19,7 @@ from scrapy_capsolver.errors import (
 )
 from scrapy_capsolver.solving.clock import Lasting, sleep
 from scrapy_capsolver.solving.deadline import Deadline
+from scrapy_capsolver.solving.job import plain
 from scrapy_capsolver.solving.poller import OpenTask, Poller, ResultLostError
 from scrapy_capsolver.solving.schedule import MAX_AGE, MAX_QUERIES
 from scrapy_capsolver.solving.sites import REFUSED
@@ -100,7 +101,7 @@ class Solver:
             await self._turns.acquire()
         except CancelledError:
             raise CaptchaCancelledError(
-                "cancelled before its turn came; nothing was paid", open_task=_plain(job.resume)
+                "cancelled before its turn came; nothing was paid", open_task=plain(job.resume)
             ) from None
         try:
             await self._account.known()
@@ -111,7 +112,7 @@ class Solver:
                 "the solve was cancelled",
                 attempts=job.attempts,
                 possibly_paid=job.lost + (job.receipt is not None),
-                open_task=_plain(note),
+                open_task=plain(note),
             ) from None
         finally:
             self._leave(job)
@@ -374,10 +375,6 @@ class Solver:
         receipt = self._ledger.carried(task_id)
         if receipt is not None:
             self._limits.give_back(receipt)
-
-
-def _plain(note: Note | None) -> dict[str, Any] | None:
-    return None if note is None else note.to_dict()
 
 
 def scrub(text: str, task: Mapping[str, Any]) -> str:

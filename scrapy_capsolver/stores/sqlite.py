@@ -13,14 +13,14 @@ import os
 import sqlite3
 import stat
 import time
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import astuple
 from typing import TYPE_CHECKING, Any
 
 from scrapy_capsolver.stores.base import Clearance, Key, Spend, StoreError, TaskRow
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 logger = logging.getLogger(__name__)
 
@@ -132,21 +132,24 @@ class SQLiteStore:
         self._write(_OPEN_TASK, *astuple(task), time.time())
 
     async def spend(self, entry: Spend, *, closes: str) -> None:
-        try:
-            with self._connection:
-                # One that another run has entered already is not open any more.
-                if not closes or self._connection.execute(_CLOSE_TASK, (closes,)).rowcount:
-                    self._connection.execute(_SPEND, astuple(entry))
-        except sqlite3.Error as error:
-            self._tell(error)
+        with self._writing() as connection:
+            # One that another run has entered already is not open any more.
+            if not closes or connection.execute(_CLOSE_TASK, (closes,)).rowcount:
+                connection.execute(_SPEND, astuple(entry))
 
     def close(self) -> None:
         self._connection.close()
 
     def _write(self, statement: str, *values: Any) -> None:
+        with self._writing() as connection:
+            connection.execute(statement, values)
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction, whose failure is told."""
         try:
             with self._connection:
-                self._connection.execute(statement, values)
+                yield self._connection
         except sqlite3.Error as error:
             self._tell(error)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Trail:
         return cls(**request.meta.get(KEY, {}))
 
     def write(self, request: Request) -> None:
-        request.meta[KEY] = {name: value for name, value in asdict(self).items() if value}
+        request.meta[KEY] = {name: value for name in self.__dataclass_fields__ if (value := getattr(self, name))}
 
     def carries_solution(self, request: Request) -> bool:
         return bool(self.carrier) and self.carrier == fingerprint(request)

@@ -10,12 +10,21 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from OpenSSL import SSL
 from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError  # noqa: A004 - Twisted's own name
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.error import DNSLookupError
 from twisted.internet.interfaces import IHandshakeListener
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.web._newclient import HTTP11ClientProtocol
-from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone, _HTTP11ClientFactory
+from twisted.web.client import (
+    URI,
+    Agent,
+    BrowserLikePolicyForHTTPS,
+    HTTPConnectionPool,
+    ResponseDone,
+    _HTTP11ClientFactory,
+)
 from twisted.web.http import PotentialDataLoss
+from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer  # type: ignore[import-untyped,unused-ignore]
 
 if TYPE_CHECKING:
@@ -129,6 +138,24 @@ class _Body(Protocol):
             transport.loseConnection()
 
 
+@implementer(IAgentEndpointFactory)
+class _Endpoint:
+    """One server's endpoint, made once: Twisted's own factory makes one for each request, even over a kept connection."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._endpoint: Any = None
+
+    def endpointForURI(self, uri: URI) -> Any:  # noqa: N802 - Twisted's name
+        if self._endpoint is None:
+            endpoint: Any = HostnameEndpoint(self._reactor, uri.host.decode("ascii"), uri.port)
+            if uri.scheme == b"https":
+                tls: Any = BrowserLikePolicyForHTTPS()
+                endpoint = wrapClientTLS(tls.creatorForNetloc(uri.host, uri.port), endpoint)
+            self._endpoint = endpoint
+        return self._endpoint
+
+
 class Transport:
     """Posts JSON to one server. Its methods return Deferreds, so they run on any reactor.
 
@@ -140,12 +167,13 @@ class Transport:
         self._base_url = base_url.rstrip("/")
         self._reactor = reactor
         self._clock = clock
+        self._endpoint = _Endpoint(reactor)
         self._pool: Any = _Pool(reactor, clock, persistent=True)
         self._client = self._client_of(self._pool)
         self._fresh_client = self._client_of(_Pool(reactor, clock, persistent=False))
 
     def _client_of(self, pool: Any) -> HTTPClient:
-        agent: Any = Agent(self._reactor, pool=pool)
+        agent: Any = Agent.usingEndpointFactory(self._reactor, self._endpoint, pool)
         return HTTPClient(agent)
 
     def post_json(

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from scrapy_capsolver.solving.sites import SiteStops
 
 CONNECT_TRIES = 4  # createTask, where no connection comes about
+CREATES_IN_FLIGHT = 128  # each over a connection of its own, and thousands may be let go at once, after a pause say
 _CONNECT_BACK_OFF = 1.0  # seconds, doubled each time
 _CREATE_GRACE = 0.75  # seconds that a createTask under way may take when its solve is cancelled: then its id is known
 
@@ -78,6 +79,7 @@ class Solver:
         self._client = client
         self._clock = clock
         self._turns = DeferredSemaphore(concurrency)
+        self._sending = DeferredSemaphore(CREATES_IN_FLIGHT)
         self._timeout = timeout
         self._account = account
         self._breaker = breaker
@@ -200,6 +202,20 @@ class Solver:
             self._breaker.leave(trial)
             trial = 0
         await reserving
+        await self._sending_turn(receipt)
+        try:
+            return await self._send(job, task, receipt, trial=trial)
+        finally:
+            self._sending.release()
+
+    async def _sending_turn(self, receipt: Receipt) -> None:
+        try:
+            await self._sending.acquire()
+        except CancelledError:
+            self._limits.settle(receipt, charged=False)
+            raise
+
+    async def _send(self, job: Job, task: dict[str, Any], receipt: Receipt, *, trial: int) -> Reply | None:
         job.receipt = receipt  # paid, for all that is known, until a reply says otherwise
         if not trial and not self._breaker.may_create:  # since it was admitted
             self._free(job)

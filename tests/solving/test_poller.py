@@ -182,6 +182,16 @@ def test_past_the_bound_the_likeliest_go_first() -> None:
     assert sum(name.startswith("quick") for name in first) > 190
 
 
+def test_past_the_bound_nobody_is_left_out_where_all_are_equally_likely() -> None:
+    service = Service(ready_at(1e9))
+    for n in range(3000):
+        service.open(str(n))
+    service.run(40)  # past the times that are expected of solves that nobody has seen yet
+    began = len(service.asked)
+    service.run(12)
+    assert len({name for _, name in service.asked[began:]}) > 2950
+
+
 def test_polls_in_flight_are_bounded() -> None:
     waiting: list[Deferred[Reply]] = []
 

@@ -26,7 +26,7 @@ from scrapy_capsolver.solving.job import Job, Note
 from scrapy_capsolver.solving.ledger import Ledger, Purpose, Receipt
 from scrapy_capsolver.solving.limits import Limits
 from scrapy_capsolver.solving.sites import SiteStops
-from scrapy_capsolver.solving.solver import Solved, Solver
+from scrapy_capsolver.solving.solver import CREATES_IN_FLIGHT, Solved, Solver
 from scrapy_capsolver.stores import MemoryStore
 
 if TYPE_CHECKING:
@@ -443,3 +443,25 @@ def test_a_task_is_taken_up_once() -> None:
         script.clock.advance(0.1)
     assert [type(one) for one in outcomes] == [Solved, Solved]
     assert (len(script.tasks), script.counts["tasks/resumed"]) == (1, 1)
+
+
+def test_createtask_is_under_way_so_many_times_at_once_and_who_waits_for_that_has_spent_nothing() -> None:
+    under_way: list[Deferred[Reply]] = [Deferred() for _ in range(CREATES_IN_FLIGHT + 20)]
+    script = Script(created=[*under_way, CREATED])
+    outcomes: list[Any] = []
+    solver = script.solver(concurrency=1000, max_solves=CREATES_IN_FLIGHT + 10)
+    solving = [solver.solve(job(1)) for _ in range(CREATES_IN_FLIGHT + 10)]
+    for one in solving:
+        one.addBoth(outcomes.append)
+    assert len(script.tasks) == CREATES_IN_FLIGHT
+    solving[-1].cancel()
+    (cancelled,) = outcomes
+    assert cancelled.check(CaptchaCancelledError)
+    assert cancelled.value.possibly_paid == 0
+    solver.solve(job(1))  # what the cancelled one had reserved is there for it
+    under_way[0].callback(CREATED)
+    assert len(script.tasks) == CREATES_IN_FLIGHT + 1
+    for one in under_way[1:]:
+        one.callback(CREATED)
+    assert len(script.tasks) == CREATES_IN_FLIGHT + 10
+    assert script.unknown == 0

@@ -1,0 +1,31 @@
+"""This plugin, with its defaults, but for how many solves may run at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from scrapy_capsolver.service import CapSolver
+from scrapy_capsolver.solving import poller
+from tests.clocks import FastClock
+
+TITLE = "scrapy-capsolver"
+FLAGGED = True
+
+_set: dict[str, Any] = {}
+
+
+def set_up(api_url: str, key: str, speed: float) -> None:
+    _set.update({"CAPSOLVER_API_URL": api_url, "CAPSOLVER_API_KEY": key})
+    if speed != 1:
+        CapSolver.clock = FastClock(speed)
+        # CPU is not compressed, so the bound that protects it stays as it is in real time.
+        poller.POLLS_PER_SECOND /= speed
+
+
+def settings() -> dict[str, Any]:
+    return {
+        "ADDONS": {"scrapy_capsolver.Addon": 500},
+        "CAPSOLVER_CONCURRENCY": 20_000,
+        "CAPSOLVER_MAX_PENDING": 20_000,
+        **_set,
+    }

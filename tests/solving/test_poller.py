@@ -182,6 +182,19 @@ def test_past_the_bound_the_likeliest_go_first() -> None:
     assert sum(name.startswith("quick") for name in first) > 190
 
 
+def test_a_likely_one_does_not_wait_for_thousands_that_were_due_before_it() -> None:
+    service = Service(ready_at(1e9))
+    for n in range(32):
+        times = service.poller._times["quick"]
+        times.end(times.begin(), 0.55 + n / 100)
+    for n in range(3000):
+        service.open(f"other{n}", "other")
+    service.run(3)
+    service.open("quick", "quick")
+    service.run(3)
+    assert "quick" in [name for _, name in service.asked]
+
+
 def test_past_the_bound_nobody_is_left_out_where_all_are_equally_likely() -> None:
     service = Service(ready_at(1e9))
     for n in range(3000):

@@ -53,12 +53,14 @@ class Pages(Spider):
         sites, gated, plain = self.config["sites"], self.config["gated"], self.config["plain"]
         for number in range(gated + plain):
             kind = "gated" if (number + 1) * gated // (gated + plain) > number * gated // (gated + plain) else "plain"
+            # A session of its own for each page with a form: of many that are asked for at once with an empty jar, the last would win.
+            jar = {"cookiejar": number} if kind == "gated" and self.config["gate"] != "aws-waf" else {}
             page = f"{self.config['gate'] if kind == 'gated' else 'free'}/{number}"
             yield Request(
                 f"{sites[number % len(sites)]}/{page}",
                 errback=self.failed,
                 cb_kwargs={"kind": kind},
-                meta=meta if kind == "gated" else {},
+                meta={**meta, **jar} if kind == "gated" else {},
             )
         del watch
 

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 PEERS = ("capsolver_blocking", "capsolver_thread", "python3_capsolver_aio", "capsolver_core_aio")
-ALL = ("ideal", "ours", *PEERS)
+FLOORS = ("ideal", "ideal_with_calls")
+ALL = (*FLOORS, "ours", *PEERS)
 
 
 def contender(name: str) -> ModuleType:

@@ -18,12 +18,11 @@ if TYPE_CHECKING:
 TITLE = "ideal"
 FLAGGED = False
 
-_speed = 1.0
+_clock = {"speed": 1.0}
 
 
 def set_up(api_url: str, key: str, speed: float) -> None:
-    global _speed
-    _speed = speed
+    _clock["speed"] = speed
 
 
 def settings() -> dict[str, Any]:
@@ -45,8 +44,8 @@ class Middleware:
             return response
         self._number += 1
         # The simulator throws the same dice.
-        part = random.Random(f"0:{self._number}").random()  # noqa: S311
-        seconds = (self._low + part * (self._high - self._low)) / _speed
+        part = random.Random(f"0:{self._number}").random()
+        seconds = (self._low + part * (self._high - self._low)) / _clock["speed"]
         solution = {"gRecaptchaResponse": known_token(self._number, urlsplit(response.url).hostname or "")}
         assert self._crawler.engine is not None
         downloader: Any = self._crawler.engine.downloader

@@ -1,7 +1,8 @@
 """Asks for the results of all open tasks, each at its time, all together at a bounded rate.
 
 A poll costs about half a millisecond of CPU and some of the service's patience. So polls are bounded to a few hundred a
-second over all tasks; where more are due, those go first whose tasks are likeliest to be ready.
+second over all tasks; where more are due, those go first whose tasks are likeliest to be ready. What a busy event loop
+makes late is not caught up with: where a crawl needs all of the CPU, it has it, and solutions wait a little longer.
 """
 
 from __future__ import annotations
@@ -146,7 +147,7 @@ class Poller:
             if not task.done:
                 self._due.append(task)
         self._allowance = min(
-            POLLS_PER_SECOND * _OVERLOAD_TICK * 2,
+            max(POLLS_PER_SECOND * _OVERLOAD_TICK, 1.0),
             self._allowance + max(0.0, now - self._allowance_at) * POLLS_PER_SECOND,
         )
         self._allowance_at = now
@@ -173,9 +174,9 @@ class Poller:
                 chosen.append(task)
         return chosen
 
-    def _urgency(self, task: OpenTask, age: float) -> tuple[float, float]:
-        """The likeliest first; of those that are equally likely, the one that nobody has asked for longest."""
-        return self._times[task.type].likelihood(task.asked_age, age), age - task.asked_age
+    def _urgency(self, task: OpenTask, age: float) -> float:
+        """How long a solution may have been waiting by now, by how likely there is one: nobody is left out for long."""
+        return self._times[task.type].likelihood(task.asked_age, age) * (age - task.asked_age)
 
     def _poll(self, task: OpenTask) -> None:
         age = self._clock.seconds() - task.created

@@ -8,6 +8,7 @@ from twisted.internet.task import Clock
 
 from scrapy_capsolver.api.replies import Reply, read_reply
 from scrapy_capsolver.api.transport import TransportError
+from scrapy_capsolver.solving import poller
 from scrapy_capsolver.solving.breaker import Breaker
 from scrapy_capsolver.solving.poller import POLLS_IN_FLIGHT, POLLS_PER_SECOND, OpenTask, Poller, ResultLostError
 from scrapy_capsolver.solving.schedule import MAX_QUERIES
@@ -180,6 +181,25 @@ def test_past_the_bound_the_likeliest_go_first() -> None:
     # Both kinds are due within the first second, and there are four seconds' worth of them.
     first = [name for _, name in service.asked][:200]
     assert sum(name.startswith("quick") for name in first) > 190
+
+
+def test_a_busy_event_loop_is_not_made_busier_by_catching_up() -> None:
+    service = Service(ready_at(1e9))
+    for n in range(500):
+        service.open(str(n))
+    for _ in range(20):
+        before = service.polls
+        service.clock.advance(2)  # the loop had no turn for so long
+        assert service.polls - before <= 20
+
+
+@pytest.mark.parametrize("bound", [1.0, 5.0])
+def test_polls_go_on_however_low_the_bound(bound: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poller, "POLLS_PER_SECOND", bound)
+    service = Service(ready_at(0))
+    outcomes = [service.open(str(n)) for n in range(5)]
+    service.run(10)
+    assert outcomes == [[READY]] * 5
 
 
 def test_a_likely_one_does_not_wait_for_thousands_that_were_due_before_it() -> None:

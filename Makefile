@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: example test lint audit wheel tox clean
+.PHONY: example test lint bench bench-quick audit wheel tox clean
 
 example: .venv/installed
 	$(BIN)/python example_project/run.py
@@ -14,6 +14,15 @@ lint: .venv/installed-dev
 	$(BIN)/ruff check . .ci/audit
 	$(BIN)/ruff format --check . .ci/audit
 	$(BIN)/mypy
+
+# This plugin beside what its users would otherwise do: an hour and a half, on a machine that does nothing else. Then its page in the docs.
+bench: .venv/installed-dev
+	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.page
+
+# Whether the benchmark works, in a minute. It judges no figure, and keeps none.
+bench-quick: .venv/installed-dev
+	$(BIN)/python -m benchmarks --quick
 
 # Known vulnerabilities of what the project depends on.
 audit: .venv/installed-dev

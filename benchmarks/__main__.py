@@ -7,12 +7,25 @@ the docs and its charts from them. See ``benchmarks/README.md``.
 from __future__ import annotations
 
 import argparse
+import subprocess
+import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from benchmarks.detection import detection
 from benchmarks.measures import NAMES, measure
 from benchmarks.page import draw
 from benchmarks.record import RESULTS, Row, load, save
+from benchmarks.soak import soak
+
+
+def faults(runs: int) -> None:
+    for _ in range(runs):
+        subprocess.run([sys.executable, "-m", "benchmarks.faults"], check=True)
+
+
+# What this plugin alone does, and in how many runs. They print their figures, and keep none.
+BY_ITSELF = {"detection": (detection, 30), "faults": (faults, 1), "soak": (soak, 1)}
 
 
 def run(name: str, runs: int | None, folder: Path, *, quick: bool) -> None:
@@ -34,12 +47,20 @@ def show(name: str, folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("measures", nargs="*", choices=[*NAMES, []], help="which; all without any")
+    parser.add_argument(
+        "measures", nargs="*", choices=[*NAMES, *BY_ITSELF, []], help=f"which; without any, {', '.join(NAMES)}"
+    )
     parser.add_argument("--runs", type=int, help="repetitions of each")
     parser.add_argument("--quick", action="store_true", help="whether everything works, in a minute; keeps no results")
     parser.add_argument("--show", action="store_true", help="print the tables of the results that are there")
     arguments = parser.parse_args()
-    names = arguments.measures or NAMES
+    names = [name for name in arguments.measures if name in NAMES]
+    for name in arguments.measures:
+        if name in BY_ITSELF:
+            measured, runs = BY_ITSELF[name]
+            measured(arguments.runs or runs)
+    if not arguments.measures:
+        names = list(NAMES)
     if arguments.show:
         for name in names:
             show(name, RESULTS)

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import matplotlib as mpl
-from matplotlib.figure import Figure
-
 from benchmarks.measures import NAMES, measure
 from benchmarks.record import RESULTS, load
 
@@ -16,12 +13,14 @@ if TYPE_CHECKING:
 DOCS = RESULTS.parents[1] / "docs"
 TARGETS = RESULTS.parent / "targets.rst"
 
-# The same bytes from the same figures.
-mpl.rcParams["svg.hashsalt"] = "scrapy-capsolver"
-mpl.rcParams["svg.fonttype"] = "none"
-
 
 def draw(name: str, results: Path, path: Path) -> None:
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    # The same bytes from the same figures.
+    mpl.rcParams["svg.hashsalt"] = "scrapy-capsolver"
+    mpl.rcParams["svg.fonttype"] = "none"
     figure = Figure(figsize=(9, 2.8), layout="constrained")
     measure(name).chart(load(name, results)[1], figure)
     figure.savefig(path, metadata={"Date": None})

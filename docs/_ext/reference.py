@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from docutils import nodes
 from docutils.parsers.rst import Directive, directives
 from docutils.statemachine import StringList
-from sphinx import addnodes
 from sphinx.domains.std import GenericObject
 
 from scrapy_capsolver.api.codes import (
@@ -30,6 +29,7 @@ from scrapy_capsolver.families.fields import COMMON
 from scrapy_capsolver.settings import CapSolverSettings
 
 if TYPE_CHECKING:
+    from sphinx import addnodes
     from sphinx.application import Sphinx
 
 KINDS = {

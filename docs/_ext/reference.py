@@ -1,7 +1,7 @@
 """Directives of the reference pages. What the code knows (types, defaults, fields, prices, what an error asks for) is taken from it.
 
-``setting``, ``stat``, ``flag-key`` and ``result`` describe one name each, and are linked to with roles of the same names.
-``api-errors`` and ``task-types`` are tables. Names that the code has not, or texts that it lacks, are errors.
+``setting``, ``stat``, ``flag-key``, ``result`` and ``api-error`` describe one name each, and are linked to with roles of the same
+names. ``api-errors`` and ``task-types`` are lists of all that the code has; a text that is missing there is an error.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from docutils import nodes
 from docutils.parsers.rst import Directive, directives
 from docutils.statemachine import StringList
 from sphinx.domains.std import GenericObject
+from sphinx.util.docutils import SphinxDirective
 
 from scrapy_capsolver.api.codes import (
     DESCRIPTIONS,
@@ -29,8 +30,12 @@ from scrapy_capsolver.families.fields import COMMON
 from scrapy_capsolver.settings import CapSolverSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from sphinx import addnodes
     from sphinx.application import Sphinx
+
+    from scrapy_capsolver.families import TaskType
 
 KINDS = {
     "bool": "``True`` or ``False``",
@@ -77,49 +82,44 @@ def _default(field: Any) -> str:
     return f"``{value:g}``" if isinstance(value, float) else f"``{value}``"
 
 
-def _table(directive: Directive, title: str, widths: str, head: list[str], rows: list[list[str]]) -> list[nodes.Node]:
-    """A table of cells in reStructuredText."""
-    lines = [".. list-table::", f"   :widths: {widths}", "   :header-rows: 1", f"   :class: {title}", ""]
-    for row in [head, *rows]:
-        for number, cell in enumerate(row):
-            lines.append(("   * - " if number == 0 else "     - ") + " ".join(cell.split()))
+def _parsed(directive: Directive, lines: list[str]) -> list[nodes.Node]:
+    """What these lines of reStructuredText come to."""
     node = nodes.Element()
-    directive.state.nested_parse(StringList([*lines, ""], source=title), directive.content_offset, node)
+    source = f"{directive.name} in docs/_ext/reference.py"
+    directive.state.nested_parse(StringList(lines, source=source), directive.content_offset, node)
     return list(node.children)
 
 
 class ApiErrors(Directive):
-    """A table of what CapSolver answers instead of a solution. The body says for each what the reader does: ``:NAME: text``."""
+    """What CapSolver answers instead of a solution. The body says for each what the reader does: ``:NAME: text``."""
 
     has_content = True
     required_arguments = 1
-    tables: ClassVar[dict[str, tuple[str, dict[str, Rule]]]] = {
-        "codes": ("Code", RULES),
-        "descriptions": ("Text in the description", {**INVALID_TASK_DATA, **DESCRIPTIONS}),
-        "replies": (
-            "Reply",
-            {
-                "a code that is not listed": UNKNOWN_CODE,
-                "no JSON, HTTP 401": rule_of_http_status(401),
-                "no JSON, HTTP 403": rule_of_http_status(403),
-                "no JSON, HTTP 404, 405 or 3xx": rule_of_http_status(404),
-                "no JSON, any other": rule_of_http_status(502),
-            },
-        ),
+    kinds: ClassVar[dict[str, Mapping[str, Rule]]] = {
+        "codes": RULES,
+        "descriptions": {**INVALID_TASK_DATA, **DESCRIPTIONS},
+        "replies": {
+            "A code that is not listed": UNKNOWN_CODE,
+            "No JSON, HTTP 401": rule_of_http_status(401),
+            "No JSON, HTTP 403": rule_of_http_status(403),
+            "No JSON, HTTP 404, 405 or 3xx": rule_of_http_status(404),
+            "No JSON, any other": rule_of_http_status(502),
+        },
     }
 
     def run(self) -> list[nodes.Node]:
-        head, rules = self.tables[self.arguments[0]]
-        advice = _field_list(self.content)
+        kind = self.arguments[0]
+        rules, advice = self.kinds[kind], _field_list(self.content)
         if advice.keys() != rules.keys():
             raise self.error(
                 f"api-errors: not told: {sorted(rules.keys() - advice)}; unknown: {sorted(advice.keys() - rules.keys())}"
             )
-        mark = "``" if rules is RULES else ""
-        rows = [
-            [f"{mark}{name}{mark}: {rule.meaning}", _consequence(rule), advice[name]] for name, rule in rules.items()
-        ]
-        return _table(self, "api-errors", "36 32 32", [head, "What the plugin does", "What you do"], rows)
+        lines: list[str] = []
+        for name, rule in rules.items():
+            head = {"codes": f".. api-error:: {name}\n", "descriptions": f"\u201c{name}\u201d"}.get(kind, name)
+            said = rule.meaning[0].upper() + rule.meaning[1:]
+            lines += [*head.split("\n"), f"    {said}. {_consequence(rule)}", "", f"    **Do:** {advice[name]}", ""]
+        return _parsed(self, lines)
 
 
 def _field_list(lines: Any) -> dict[str, str]:
@@ -140,60 +140,56 @@ def _consequence(rule: Rule) -> str:
     times = {1: "once", 2: "twice"}.get(rule.times, f"{rule.times} times")
     match rule.action:
         case Action.POLL:
-            return f"**Poll.** Asks for the result again; if nothing else comes, {error}"
+            return f"**Poll:** the result is asked for again; if nothing else comes, {error}."
         case Action.NEW:
-            return f"**New.** A new task, {times} at most; then {error}"
+            return f"**New:** another task, {times} at most; then {error}."
         case Action.WAIT:
             pause = f"{rule.wait:g} seconds" if rule.wait < 120 else f"{rule.wait / 60:g} minutes"
-            end = "no more tasks in this crawl" if rule.ends_crawl else error
-            return f"**Wait.** All solving pauses for {pause}, {times} for a solve; then {end}"
+            end = f"{error}, and no more tasks in this crawl" if rule.ends_crawl else error
+            return f"**Wait:** all solving pauses for {pause}, {times} at most for a solve; then {end}."
         case Action.REQUEST:
-            return f"**Request.** {error}, without another try"
+            return f"**Request:** {error}, without another try."
         case Action.CRAWL:
             what = "tasks of this type" if rule.of_type else "tasks"
-            return f"**Crawl.** {error}; no more {what} in this crawl"
+            return f"**Crawl:** {error}, and no more {what} in this crawl."
 
 
-class TaskTypes(Directive):
-    """A table of all task types of the families, with the keys that a flag may give for each."""
+class TaskTypes(SphinxDirective):
+    """All task types by family, with their prices and the keys that a flag may give for each."""
 
     def run(self) -> list[nodes.Node]:
-        rows = []
+        lines: list[str] = []
         for family in FAMILIES:
-            alike: dict[str, list[str]] = {}  # the types that differ in the proxy alone
-            for name, task_type in family.types.items():
-                alike.setdefault(_keys(task_type), []).append(name)
-            for keys, names in alike.items():
-                prices = ", ".join(_price(family.types[name].price) for name in names)
-                same = len({family.types[name].price for name in names}) == 1
-                rows.append(
-                    [
-                        f"``{family.name}``",
-                        ", ".join(f"``{name}``" for name in names),
-                        keys,
-                        _price(family.types[names[0]].price) if same else prices,
-                    ]
-                )
-        return _table(self, "task-types", "18 32 38 12", ["Family", "Types", "Keys", "USD for 1000"], rows)
+            for keys, names in _alike(family.types).items():
+                own_page = f"families/{family.name}"
+                page = own_page if own_page in self.env.found_docs else "families/recognition"
+                priced = [f"``{name}`` ({_price(family.types[name].price)})" for name in names]
+                lines += [f":doc:`{family.name} <{page}>`", f"    {', '.join(priced)}", "", *keys, ""]
+        return _parsed(self, lines)
+
+
+def _alike(types: Mapping[str, TaskType]) -> dict[tuple[str, ...], list[str]]:
+    """The types of a family by the keys that they take: most differ in the proxy alone."""
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for name, task_type in types.items():
+        alike.setdefault(tuple(_keys(task_type)), []).append(name)
+    return alike
 
 
 def _price(price: float | None) -> str:
-    return "not published" if price is None else f"{price:.2f}"
+    return "price not published" if price is None else f"{price:.2f}"
 
 
-def _keys(task_type: Any) -> str:
-    choices = set().union(*task_type.one_of)
-    groups = [("required", task_type.required), *(("one of", group) for group in task_type.one_of)]
-    groups.append(("optional", task_type.optional | (task_type.own - choices)))
-    parts = [
-        f"{word}: " + ", ".join(_key(task_type, name) for name in sorted(names - COMMON.keys()))
-        for word, names in groups
-        if names - COMMON.keys()
-    ]
-    return "; ".join(parts) or "none of its own"
+def _keys(task_type: TaskType) -> Iterator[str]:
+    choices: set[str] = set().union(*task_type.one_of)
+    groups = [("Required", task_type.required), *(("One of", group) for group in task_type.one_of)]
+    groups.append(("Optional", task_type.optional | (task_type.own - choices)))
+    for word, names in groups:
+        if told := ", ".join(_key(task_type, name) for name in sorted(names - COMMON.keys())):
+            yield f"    - {word}: {told}"
 
 
-def _key(task_type: Any, name: str) -> str:
+def _key(task_type: TaskType, name: str) -> str:
     kind = FIELD_KINDS[task_type.kinds.get(name, str)]
     return f"``{name}``" + (f" ({kind})" if kind else "")
 
@@ -204,6 +200,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
         ("stat", "stat"),
         ("flag-key", "key of a flag"),
         ("result", "name in meta, flags or state"),
+        ("api-error", "error code of CapSolver"),
     ):
         app.add_object_type(name, name, objname=what)
     app.add_directive_to_domain("std", "setting", type("Setting", (Setting,), {"indextemplate": ""}), override=True)

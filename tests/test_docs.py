@@ -92,7 +92,10 @@ def test_every_reason_of_waste() -> None:
     reasons = set(re.findall(r'(?:wasted|unknown)\([^()]*(?:\(.*?\))*[^()]*"([a-z_]+)"\)', code))
     assert reasons >= {"rejected", "expired", "abandoned", "unusable", "no_solution", "undelivered"}
     told = re.findall(r"^ +- ``([a-z_]+)``:", PAGES["docs/stats.rst"], re.MULTILINE)
-    agree("reasons of waste", reasons | {"already_sent", "possibly_paid"}, told)
+    reasons |= {"already_sent", "possibly_paid"}
+    agree("reasons of waste", reasons, told)
+    accounts = PAGES["docs/cost.rst"].split("``account`` says for what:")[1].split("\n\n")[1]
+    agree("accounts of the ledger", reasons | {"solved", "failed"}, set(re.findall(r"``(\w+)``", accounts)))
 
 
 def test_every_error() -> None:

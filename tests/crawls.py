@@ -146,10 +146,10 @@ async def crawl(
     return result
 
 
-def run(crawler: Crawler) -> Any:
+def run(crawler: Crawler, **arguments: Any) -> Any:
     if hasattr(crawler, "crawl_async"):
-        return deferred_from_coro(crawler.crawl_async())
-    return crawler.crawl()
+        return deferred_from_coro(crawler.crawl_async(**arguments))
+    return crawler.crawl(**arguments)
 
 
 async def download(crawler: Any, request: Request) -> Any:

@@ -158,16 +158,22 @@ def page_of(family: str) -> str:
 
 
 def flags() -> Iterator[tuple[str, Any]]:
-    """(page, flag): the values of "capsolver" in dicts, and those that are assigned to ``capsolver``."""
+    """(page, flag): the values of "capsolver" in dicts, and those that are assigned to ``capsolver``, as far as they are written out."""
     for page in PAGES:
         for _, source in blocks(page, "python"):
             for node in ast.walk(ast.parse(source)):
                 if isinstance(node, ast.Dict):
-                    for key, value in zip(node.keys, node.values, strict=True):
-                        if isinstance(key, ast.Constant) and key.value == META_KEY:
-                            yield page, ast.literal_eval(value)
-                elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == META_KEY:
-                    yield page, ast.literal_eval(node.value)
+                    given = [
+                        value
+                        for key, value in zip(node.keys, node.values, strict=True)
+                        if isinstance(key, ast.Constant) and key.value == META_KEY
+                    ]
+                else:
+                    assigned = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == META_KEY
+                    given = [node.value] if assigned else []
+                for value in given:
+                    if not any(isinstance(part, (ast.Call, ast.Name)) for part in ast.walk(value)):
+                        yield page, ast.literal_eval(value)
 
 
 @pytest.mark.parametrize(("page", "flag"), list(flags()))

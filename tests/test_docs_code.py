@@ -47,7 +47,7 @@ PROXY = "http://user:password@proxy.example:8000"
 FOREIGN = {"cat", "cd", "curl", "docker", "export", "git", "pytest", "scrapyd", "scrapyd-deploy", "shub", "unset"}
 
 PYTHON = [page for page in PAGES if next(blocks(page, "python"), None)]
-SHELL = [page for page in PAGES if next(blocks(page, "bash"), None)]
+SHELL = [page for page in PAGES if next(blocks(page, "bash", "console"), None)]
 
 
 def test_every_page_with_python_in_it_is_run() -> None:
@@ -85,22 +85,30 @@ def on_the_simulator(source: str, page: str, site: str, way_out: str) -> str:
 @pytest.mark.parametrize("page", PYTHON)
 @deferred_f_from_coro_f
 async def test_the_python_of_each_page(
-    page: str, way_out: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    page: str, way_out: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
     scope: dict[str, Any] = {"__name__": "example", "scrapy": scrapy}
     known: set[Any] = set()
     async with simulator() as capsolver:
         for line, source in blocks(page, "python"):
             where = f"{page}, line {line}"
             scope.pop("meta", None)
-            path = tmp_path / f"line_{line}.py"  # Scrapy reads the source of callbacks
+            # A file, as Scrapy reads the source of callbacks; with the name that its first line gives, for others to import.
+            name = re.match(r"# (\w+\.py)\n", source)
+            path = tmp_path / (name[1] if name else f"line_{line}.py")
             path.write_text(on_the_simulator(source, page, capsolver.site_url, way_out), "utf-8")
             exec(compile(path.read_text("utf-8"), path, "exec"), scope)
             check_flags(scope.get("meta"), where)
             check_settings({name: scope[name] for name in assigned(source) if name.isupper()}, where)
             for spider in spiders_of(scope, known):
                 known.add(spider)
-                await check_spider(spider, capsolver, where)
+                # Some take the address of a page as an argument, as with "scrapy crawl -a".
+                arguments = {"url": f"{capsolver.site_url}/turnstile/7"} if "self.url" in source else {}
+                await check_spider(spider, arguments, capsolver, where)
+    for name, module in list(sys.modules.items()):
+        if str(tmp_path) in str(getattr(module, "__file__", "")):
+            del sys.modules[name]  # another page may have one of this name
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
@@ -121,7 +129,7 @@ def check_settings(values: dict[str, Any], where: str) -> None:
     read_settings(settings)
 
 
-async def check_spider(spider: Any, capsolver: Any, where: str) -> None:
+async def check_spider(spider: Any, arguments: dict[str, str], capsolver: Any, where: str) -> None:
     """Its flag and settings are some; and where it has pages to begin with, all of them come."""
     check_flags({META_KEY: spider.capsolver} if hasattr(spider, META_KEY) else None, where)
     check_settings(
@@ -137,7 +145,7 @@ async def check_spider(spider: Any, capsolver: Any, where: str) -> None:
             return item
 
     crawler = get_crawler(spider, settings_for(capsolver, ITEM_PIPELINES={Keep: 1}))
-    await maybe_deferred_to_future(run(crawler))
+    await maybe_deferred_to_future(run(crawler, **arguments))
     assert crawler.stats is not None
     stats = crawler.stats.get_stats()
     assert stats["finish_reason"] == "finished", where
@@ -148,8 +156,11 @@ async def check_spider(spider: Any, capsolver: Any, where: str) -> None:
 
 @pytest.mark.parametrize("page", SHELL)
 def test_the_shell_lines_of_each_page(page: str, tmp_path: Path) -> None:
-    for line, source in blocks(page, "bash"):
+    for line, shown in blocks(page, "bash", "console"):
         where = f"{page}, line {line}"
+        # In a console, what is typed stands behind a prompt, and the rest is what came of it.
+        typed = re.findall(r"^\$ (.*)", shown, re.MULTILINE)
+        source = "\n".join(typed) if typed else shown
         read = subprocess.run(["bash", "-n"], input=source, capture_output=True, text=True, check=False)
         assert read.returncode == 0, (where, read.stderr)
         for command in commands(source):

@@ -28,7 +28,6 @@ from scrapy.utils.test import get_crawler
 
 from scrapy_capsolver.flag import META_KEY, parse_flag
 from scrapy_capsolver.settings import read_settings, unknown_settings
-from scrapy_capsolver.simulator.__main__ import _parser as simulator_options
 from scrapy_capsolver.stores import Spend
 from scrapy_capsolver.stores.sqlite import SQLiteStore
 from tests.crawls import run, settings_for, simulator
@@ -193,7 +192,8 @@ def check_command(words: list[str], where: str, tmp_path: Path) -> None:
             for name in wanted:
                 check_requirement(name, where)
         case "python", ["-m", "scrapy_capsolver.simulator", *options]:
-            simulator_options().parse_args(options)
+            with simulator_process(*free_ports(options)) as started:
+                assert started["site"], where
         case "python", [path, *_] if not path.startswith("-"):
             assert (ROOT / path).is_file(), (where, words)
         case "python", ["-m", module, *_]:
@@ -208,6 +208,11 @@ def check_command(words: list[str], where: str, tmp_path: Path) -> None:
             check_query(query, where, tmp_path)
         case name, _:
             assert name in FOREIGN, (where, words, "say in check_command how it is checked")
+
+
+def free_ports(options: list[str]) -> list[str]:
+    """The same with ports that nobody has."""
+    return re.sub(r"(-port )\d+", r"\g<1>0", " ".join(options)).split()
 
 
 def check_requirement(name: str, where: str) -> None:

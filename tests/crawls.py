@@ -146,10 +146,10 @@ async def crawl(
     return result
 
 
-def run(crawler: Crawler, **arguments: Any) -> Any:
+def run(crawler: Crawler) -> Any:
     if hasattr(crawler, "crawl_async"):
-        return deferred_from_coro(crawler.crawl_async(**arguments))
-    return crawler.crawl(**arguments)
+        return deferred_from_coro(crawler.crawl_async())
+    return crawler.crawl()
 
 
 async def download(crawler: Any, request: Request) -> Any:

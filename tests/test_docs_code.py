@@ -58,10 +58,16 @@ def test_every_page_with_python_in_it_is_run() -> None:
         assert written.count("python") == len(list(blocks(page, "python"))), page
 
 
-def spiders_of(scope: dict[str, Any], known: set[Any]) -> Iterator[Any]:
-    for value in list(scope.values()):
-        if inspect.isclass(value) and issubclass(value, scrapy.Spider) and value not in {scrapy.Spider, *known}:
-            yield value
+def spiders_of(scope: dict[str, Any], known: set[Any]) -> list[Any]:
+    """Those that the blocks define, and do not import."""
+    return [
+        value
+        for value in scope.values()
+        if inspect.isclass(value)
+        and issubclass(value, scrapy.Spider)
+        and value.__module__ == scope["__name__"]
+        and value not in known
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -97,14 +103,19 @@ async def test_the_python_of_each_page(
             name = re.match(r"# (\w+\.py)\n", source)
             path = tmp_path / (name[1] if name else f"line_{line}.py")
             path.write_text(on_the_simulator(source, page, capsolver.site_url, way_out), "utf-8")
-            exec(compile(path.read_text("utf-8"), path, "exec"), scope)
+            code = compile(path.read_text("utf-8"), path, "exec")
+            if path.name.startswith("test_"):  # pytest's business, in a run of its own
+                assert has_a_test_of_its_own(page), where
+                continue
+            exec(code, scope)
             check_flags(scope.get("meta"), where)
             check_settings({name: scope[name] for name in assigned(source) if name.isupper()}, where)
             for spider in spiders_of(scope, known):
                 known.add(spider)
-                # Some take the address of a page as an argument, as with "scrapy crawl -a".
-                arguments = {"url": f"{capsolver.site_url}/turnstile/7"} if "self.url" in source else {}
-                await check_spider(spider, arguments, capsolver, where)
+                if "self.url" in source:  # it takes an argument, which page is known to the test that runs it
+                    assert has_a_test_of_its_own(page), where
+                else:
+                    await check_spider(spider, capsolver, where)
     for name, module in list(sys.modules.items()):
         if str(tmp_path) in str(getattr(module, "__file__", "")):
             del sys.modules[name]  # another page may have one of this name
@@ -128,7 +139,12 @@ def check_settings(values: dict[str, Any], where: str) -> None:
     read_settings(settings)
 
 
-async def check_spider(spider: Any, arguments: dict[str, str], capsolver: Any, where: str) -> None:
+def has_a_test_of_its_own(page: str) -> bool:
+    tests = [path for path in (ROOT / "tests").rglob("test_*.py") if path != Path(__file__)]
+    return any(f'"{Path(page).name}"' in path.read_text("utf-8") for path in tests)
+
+
+async def check_spider(spider: Any, capsolver: Any, where: str) -> None:
     """Its flag and settings are some; and where it has pages to begin with, all of them come."""
     check_flags({META_KEY: spider.capsolver} if hasattr(spider, META_KEY) else None, where)
     check_settings(
@@ -144,7 +160,7 @@ async def check_spider(spider: Any, arguments: dict[str, str], capsolver: Any, w
             return item
 
     crawler = get_crawler(spider, settings_for(capsolver, ITEM_PIPELINES={Keep: 1}))
-    await maybe_deferred_to_future(run(crawler, **arguments))
+    await maybe_deferred_to_future(run(crawler))
     assert crawler.stats is not None
     stats = crawler.stats.get_stats()
     assert stats["finish_reason"] == "finished", where

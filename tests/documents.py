@@ -33,7 +33,6 @@ def blocks(page: str, *languages: str) -> Iterator[tuple[int, str]]:
         for language in languages
     ]
     for example in Document.parse(str(PATHS[page]), *parsers).examples():
-        # A block that is indented starts with the spaces of its first line taken off, or with all: as Sybil's version has it.
         yield example.line, str(example.parsed)
 
 

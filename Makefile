@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: example test lint bench bench-quick audit wheel tox clean
+.PHONY: example test lint bench bench-quick audit docs wheel tox clean
 
 example: .venv/installed
 	$(BIN)/python example_project/run.py
@@ -27,6 +27,11 @@ bench-quick: .venv/installed-dev
 # Known vulnerabilities of what the project depends on.
 audit: .venv/installed-dev
 	$(BIN)/python .ci/audit
+
+# The documentation, in build/docs/html; a warning is an error.
+docs: .venv/installed-dev
+	$(BIN)/sphinx-build -W --keep-going -n -q -b doctest docs build/docs/doctest
+	$(BIN)/sphinx-build -W --keep-going -n -q -b html docs build/docs/html
 
 # On the oldest Scrapy that is supported, on 2.14.2, and on the newest.
 tox: .venv/installed-dev

@@ -81,7 +81,7 @@ SEND_MARGIN = 10.0  # seconds of a token's life that the way to the site may tak
 
 
 class CapSolverMiddleware:
-    """Downloader middleware; its place is order number 585. See the README for its settings and flags."""
+    """Downloader middleware; its place is order number 585. See docs/ for its settings and flags."""
 
     def __init__(self, crawler: Crawler) -> None:
         try:

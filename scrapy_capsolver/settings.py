@@ -32,7 +32,7 @@ class SettingError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CapSolverSettings:
-    """The settings as the package uses them; see the README for what each means."""
+    """The settings as the package uses them; see docs/settings.rst for what each means."""
 
     api_key: str = field(repr=False)
     api_url: str = API_URL

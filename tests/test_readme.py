@@ -1,105 +1,68 @@
-"""What the README says is what the code does."""
+"""The README is the documentation's front door: what it says in short is what the code does. Its code runs in test_docs_code."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 from scrapy import Request
-from scrapy.utils.defer import deferred_f_from_coro_f, maybe_deferred_to_future
-from scrapy.utils.test import get_crawler
+from scrapy.utils.defer import deferred_f_from_coro_f
 
-import scrapy_capsolver
-from scrapy_capsolver import CaptchaError
-from scrapy_capsolver.families import FAMILIES
-from scrapy_capsolver.flag import OWN_KEYS
+from scrapy_capsolver.flag import parse_flag
 from scrapy_capsolver.settings import CapSolverSettings
-from tests.crawls import run, settings_for, simulator
-
-ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text("utf-8")
+from tests.crawls import crawl, simulator
+from tests.documents import DOCS, PAGES, README, blocks
 
 
-def section(title: str) -> str:
-    return README.split(f"\n## {title}\n")[1].split("\n## ")[0]
+def rows(head: str) -> list[list[str]]:
+    """The cells of a table's rows."""
+    table = PAGES[README].split(f"\n| {head} |")[1].split("\n\n")[0]
+    return [[cell.strip(" `") for cell in line.strip("|").split(" | ")] for line in table.splitlines()[2:]]
 
 
-def first_column(title: str) -> list[str]:
-    """The code in the first cell of each row."""
-    rows = [line.split("|")[1] for line in section(title).splitlines() if line.startswith("| `")]
-    return [name for row in rows for name in re.findall(r"`([^`]+)`", row)]
-
-
-def test_settings_and_their_defaults() -> None:
-    rows = {
-        cells[1].strip(" `"): cells[2].strip(" `")
-        for cells in (line.split("|") for line in section("Settings").splitlines() if line.startswith("| `"))
-    }
+def test_defaults_of_the_settings_that_it_names() -> None:
+    named = rows("Setting")
+    assert len(named) >= 5
     defaults: Any = CapSolverSettings(api_key="k")
-    assert rows.keys() == {f"CAPSOLVER_{name.upper()}" for name in CapSolverSettings.__dataclass_fields__} | {
-        "CAPSOLVER_ENABLED"
-    }
-    for name in ("api_url", "auto", "concurrency", "max_pending", "retry_times", "on_error", "priority_adjust"):
-        assert rows[f"CAPSOLVER_{name.upper()}"] == str(getattr(defaults, name))
-    assert rows["CAPSOLVER_TIMEOUT"] == f"{defaults.timeout:g}"
+    for name, default, _ in named:
+        value = getattr(defaults, name.removeprefix("CAPSOLVER_").lower())
+        words = {"none": None, "all": (), "the environment's": "k"}
+        assert value == words[default] if default in words else str(value) == default, name
 
 
-def test_errors() -> None:
-    errors = {name for name in scrapy_capsolver.__all__ if name.endswith("Error") and name != CaptchaError.__name__}
-    assert set(first_column("Errors")) == errors
+def test_the_flags_that_it_names_are_some() -> None:
+    for shown, _ in rows("Flag"):
+        flag = eval(shown, {}, {})
+        if isinstance(flag, dict):
+            flag = {
+                key: {"type": "ReCaptchaV2TaskProxyLess", "websiteKey": "k"}[key] if value is ... else value
+                for key, value in flag.items()
+            }
+        assert (parse_flag(flag, "README") is None) == (flag is False)
 
 
-def test_stats() -> None:
-    paths = [
-        path for path in (ROOT / "scrapy_capsolver").rglob("*.py") if not {"simulator", "families"} & {*path.parts}
-    ]
-    code = "".join(path.read_text("utf-8") for path in paths)
-    counted = set(re.findall(r'count\(\s*f?"([^"]+)"', code))
-    counted = {re.sub(r"{[^}]*}", "<>", name) for name in counted}
-    documented = {re.sub(r"<[^>]*>", "<>", name) for name in first_column("Stats")} | {"unpriced"}
-    reasons = set(re.findall(r'(?:wasted|unknown)\([^()]*(?:\(.*?\))*[^()]*"([a-z_]+)"\)', code)) | {
-        "already_sent",
-        "possibly_paid",
-    }
-    assert reasons >= {"rejected", "expired", "abandoned", "unusable", "no_solution", "undelivered"}
-    assert all(f"`{reason}`" in section("Stats") for reason in reasons)
-    assert counted == documented
-
-
-def test_families_and_flags() -> None:
-    assert all(f"`{family.name}`" in section("Stats") for family in FAMILIES)
-    keys = first_column("Flags")
-    assert all(f'"{key}"' in keys for key in OWN_KEYS)
+def test_every_page_of_the_documentation_can_be_reached() -> None:
+    linked = set(re.findall(r"\]\(docs/([^)#]+)\)", PAGES[README]))
+    pages = {path.relative_to(DOCS).as_posix() for path in DOCS.glob("*.rst")} - {"index.rst"}
+    assert not pages - linked, f"pages that the README does not name: {sorted(pages - linked)}"
 
 
 @deferred_f_from_coro_f
-async def test_the_first_spider_works() -> None:
-    (source,) = re.findall(r"```python\n(import scrapy\n.*?)```", README, re.DOTALL)
+async def test_its_set_up_is_enough() -> None:
+    (setup,) = [source for _, source in blocks(README, "python") if "ADDONS" in source]
+    scope: dict[str, Any] = {}
+    exec(setup, scope)
     async with simulator() as capsolver:
-        scope: dict[str, Any] = {}
-        exec(source.replace("https://shop.example/products", f"{capsolver.site_url}/recaptcha-v2/7"), scope)
-        items: list[Any] = []
-
-        class Keep:
-            def process_item(self, item: Any, spider: Any = None) -> Any:
-                items.append(item)
-                return item
-
-        (setup,) = re.findall(r"```python\n(ADDONS.*?)```", README, re.DOTALL)
-        exec(setup, scope)
-        settings = settings_for(capsolver, ITEM_PIPELINES={Keep: 1}, ADDONS=scope["ADDONS"])
-        await maybe_deferred_to_future(run(get_crawler(scope["ShopSpider"], settings)))
-        assert items == [{"title": "Product 7", "captcha": True}]
+        request = Request(f"{capsolver.site_url}/recaptcha-v2/7", meta={"capsolver": True})
+        done = await crawl(capsolver, [request], ADDONS=scope["ADDONS"])
+        assert done.response.css(".product::text").get() == "Product 7"
 
 
 @deferred_f_from_coro_f
-async def test_without_the_addon_as_the_readme_says() -> None:
-    (line,) = re.findall(r"`(DOWNLOADER_MIDDLEWARES = .*?)`", README)
+async def test_without_the_addon_as_the_settings_page_says() -> None:
+    (line,) = [source for _, source in blocks("docs/settings.rst", "python") if "DOWNLOADER_MIDDLEWARES" in source]
     scope: dict[str, Any] = {}
     exec(line, scope)
-    from tests.crawls import crawl
-
     async with simulator() as capsolver:
         request = Request(f"{capsolver.site_url}/turnstile/7", meta={"capsolver": True})
         done = await crawl(capsolver, [request], ADDONS={}, DOWNLOADER_MIDDLEWARES=scope["DOWNLOADER_MIDDLEWARES"])

@@ -24,7 +24,7 @@ SUBCOMMANDS = {
     "balance": "The account's balance and packages",
     "simulate": "Run a CapSolver and a captcha-gated shop on this machine",
 }
-"""Names of the modules, and the first lines of their docstrings."""
+"""Names of the modules, and the first lines of their docstrings (without the full stop)."""
 
 _EPILOG = """\
 scrapy capsolver SUBCOMMAND --help tells more. Each takes --json, and Scrapy's own

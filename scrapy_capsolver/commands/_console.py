@@ -36,6 +36,16 @@ def printable(text: object, limit: int = 0) -> str:
     return line if not limit or len(line) <= limit else line[: limit - 3] + "..."
 
 
+def literal(value: Any) -> str:
+    """``value`` as it may be pasted into Python code, in double quotes where that needs no escapes."""
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{literal(key)}: {literal(one)}' for key, one in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(literal, value))}]"
+    quoted = isinstance(value, str) and value.isprintable() and not {'"', "\\"} & {*value}
+    return f'"{value}"' if quoted else repr(value)
+
+
 def say(line: object = "") -> None:
     _write(sys.stdout, f"{printable(line)}\n")
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
 # What a crawl of the project's own would leave behind, or go on with, is none of this one's business.
-_APART = {
+_APART: dict[str, Any] = {
     "FEEDS": {},
     "ITEM_PIPELINES": {},
     "JOBDIR": None,
@@ -73,13 +73,14 @@ def crawl(
         own.set("CAPSOLVER_REPORT", None, priority="cmdline")
     process = CrawlerProcess(own)
     crawler = process.create_crawler(OneRequest)
-    if watch is not None:
-        watch(crawler)
-    process.crawl(crawler, request=request)
+    watcher = None if watch is None else watch(crawler)  # kept, since signals hold none of their receivers
+    failures: list[Failure] = []
+    process.crawl(crawler, request=request).addErrback(failures.append)
     process.start()
+    del watcher
     spider: Any = crawler.spider
-    if spider is None or process.bootstrap_failed:
-        raise FetchError("the crawl did not start; -L ERROR shows why")
+    if failures:
+        raise FetchError(f"the crawl did not start: {why(failures[0].value)}")
     if spider.response is None and spider.error is None:
         spider.error = FetchError("the crawl ended before the page came")
     return crawler, spider
@@ -88,4 +89,6 @@ def crawl(
 def why(error: BaseException) -> str:
     """What kept a page from coming, in a line."""
     text = str(error)
-    return text if isinstance(error, FetchError) else f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return (
+        text if isinstance(error, FetchError) else f"{type(error).__name__}: {text}" if text else type(error).__name__
+    )

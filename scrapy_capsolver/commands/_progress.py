@@ -35,11 +35,11 @@ class Progress:
         self._live = sys.stderr.isatty()
         self._told: list[str] = []
         self._since = time.monotonic()
-        self._look = LoopingCall(self._tell)
         crawler.signals.connect(self._begin, signal=signals.spider_opened)
         crawler.signals.connect(self._end, signal=signals.spider_closed)
 
     def _begin(self) -> None:
+        self._look = LoopingCall(self._tell)  # not before, for it installs a reactor where there is none
         self._look.start(_LOOK_SECONDS)
 
     def _end(self) -> None:
@@ -59,7 +59,9 @@ class Progress:
             self._since = time.monotonic()
         if self._live:
             waiting = f", waiting {time.monotonic() - self._since:.0f} s"
-            sys.stderr.write(f"\r\x1b[K{printable(self._told[-1] if self._told else 'asking for the page', 60)}{waiting}")
+            sys.stderr.write(
+                f"\r\x1b[K{printable(self._told[-1] if self._told else 'asking for the page', 60)}{waiting}"
+            )
         else:
             sys.stderr.write("".join(f"{printable(step, 100)}\n" for step in new))
         sys.stderr.flush()
@@ -70,7 +72,7 @@ def steps_of(stats: dict[str, Any]) -> list[str]:
     ours = {name.removeprefix("capsolver/"): value for name, value in stats.items() if name.startswith("capsolver/")}
     steps = []
     for stat, words in _STEPS.items():
-        for name in sorted(ours):
-            if name == stat or (stat.endswith("/") and name.startswith(stat)):
-                steps.append(words.format(name.removeprefix(stat)))
+        group = stat.endswith("/")
+        names = [name for name in sorted(ours) if name == stat or (group and name.startswith(stat))]
+        steps += [words.format(name.removeprefix(stat)) for name in names]
     return steps

@@ -1,4 +1,4 @@
-"""The account's balance and packages
+"""The account's balance and packages.
 
 Asks CapSolver once (getBalance); that costs nothing.
 

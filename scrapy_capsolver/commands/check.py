@@ -1,4 +1,4 @@
-"""Is everything set up? Settings, key, balance, place among the middlewares
+"""Is everything set up? Settings, key, balance, place among the middlewares.
 
 Looks at the settings of the project that it is called in, or at those that -s gives, and asks
 CapSolver for the balance (getBalance), which costs nothing. Each line begins with "ok", or with
@@ -72,7 +72,8 @@ def _lines(settings: Settings, *, offline: bool) -> Iterator[Line]:
         crawled.addons.load_settings(crawled.settings)  # as a crawl does at its start
     except Exception as error:  # noqa: BLE001 - whatever the project's add-ons raise
         yield Line("add-ons", f"an add-on of ADDONS fails ({type(error).__name__}: {error})", ok=False)
-    yield _middleware(crawled.settings)
+    else:
+        yield _middleware(crawled.settings)
     wrong = list(_wrong_settings(crawled.settings))
     key = [text for name, text in wrong if name == _KEY]
     others = [text for name, text in wrong if name != _KEY]
@@ -124,7 +125,7 @@ def _middleware(settings: Settings) -> Line:
     ours = next((one for one in classes if issubclass(one, CapSolverMiddleware)), None)
     if ours is None:
         return Line(
-            name, 'the plugin is not installed: write ADDONS = {"scrapy_capsolver.Addon": 500} in settings.py', ok=False
+            name, 'the plugin is not enabled: write ADDONS = {"scrapy_capsolver.Addon": 500} in settings.py', ok=False
         )
     wrong = misplaced(classes, ours)
     if wrong:
@@ -154,12 +155,18 @@ def _store(settings: Settings) -> Line:
     path = read_settings(Settings({_KEY: "-", "CAPSOLVER_STORE": settings.get("CAPSOLVER_STORE")})).store
     if path == MEMORY:
         return Line("store", "in memory: clearances and the ledger end with the crawl")
+    _, separator, rest = path.partition("://")
+    user, at, _ = rest.rpartition("@")
+    password = user + at if separator else ""
     try:
         open_store(path).close()
     except StoreError as error:
-        return Line("store", f"CAPSOLVER_STORE: {error}", ok=False)
-    scheme, separator, rest = path.partition("://")
-    return Line("store", scheme + separator + rest.rpartition("@")[2] if separator else path)  # no password
+        return Line("store", f"CAPSOLVER_STORE: {_without(password, str(error))}", ok=False)
+    return Line("store", _without(password, path))
+
+
+def _without(secret: str, text: str) -> str:
+    return text.replace(secret, "") if secret else text
 
 
 def _account(settings: Settings) -> Line:

@@ -1,4 +1,4 @@
-"""Tell which captcha a page or an HTML file shows, and how to flag it; costs nothing
+"""Tell which captcha a page or an HTML file shows, and how to flag it; costs nothing.
 
 Fetches the page as a crawl of this project would, or reads a file that holds one. Says which
 captchas it shows, whether they block it or are a widget of it, why, with which parameters, and
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from scrapy import Request, Spider
 from scrapy.http import HtmlResponse
 
-from scrapy_capsolver.commands._console import complain, fail, printable, say, say_json
+from scrapy_capsolver.commands._console import complain, fail, literal, printable, say, say_json
 from scrapy_capsolver.commands._crawl import FetchError, crawl, is_address, request_of, why
 from scrapy_capsolver.errors import CaptchaError
 from scrapy_capsolver.families import PRICES, Challenge, check_fields, detect, family
@@ -48,7 +48,9 @@ class Look:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", metavar="URL|FILE", help="an http(s) address; or a file with HTML, - for standard input")
+    parser.add_argument(
+        "source", metavar="URL|FILE", help="an http(s) address; or a file with HTML, - for standard input"
+    )
     parser.add_argument("--url", default=_NOWHERE, help="where the file came from")
     parser.add_argument("--status", type=int, default=200, help="the HTTP status that it came with (default: 200)")
     parser.add_argument("--proxy", help="fetch the page by this proxy")
@@ -75,6 +77,7 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
         _show(one)
     if not found:
         say("no captcha found")
+        say("Pictures are found by a flag that selects them: see the documentation of ImageToTextTask.")
     return 0
 
 
@@ -169,6 +172,6 @@ def _show(told: dict[str, Any]) -> None:
     for note in told["notes"]:
         say(f"  note       {note}")
     if told["flag"] is not None:
-        say(f'  flag       meta={{"{META_KEY}": {told["flag"]!r}}}')
+        say(f'  flag       meta={{"{META_KEY}": {literal(told["flag"])}}}')
     if told["flag_before"] is not None:
-        say(f'  or before  meta={{"{META_KEY}": {told["flag_before"]!r}}}')
+        say(f'  or before  meta={{"{META_KEY}": {literal(told["flag_before"])}}}')

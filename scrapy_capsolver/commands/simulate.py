@@ -1,4 +1,4 @@
-"""Run a CapSolver and a captcha-gated shop on this machine
+"""Run a CapSolver and a captcha-gated shop on this machine.
 
 For trying things out, and for the tests of your own spiders: it needs no account and costs
 nothing. Prints where it listens and the settings that lead a crawl to it; serves until Ctrl-C.
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scrapy_capsolver.commands._console import say
+from scrapy_capsolver.commands._console import literal, say
 from scrapy_capsolver.simulator.__main__ import add_arguments, print_json, serve
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def _tell(simulator: Simulator) -> None:
     say("In settings.py:")
     say()
     say('    ADDONS = {"scrapy_capsolver.Addon": 500}')
-    say(f"    CAPSOLVER_API_URL = {simulator.api_url!r}")
-    say(f"    CAPSOLVER_API_KEY = {simulator.key!r}")
+    say(f"    CAPSOLVER_API_URL = {literal(simulator.api_url)}")
+    say(f"    CAPSOLVER_API_KEY = {literal(simulator.key)}")
     say()
     say("Ctrl-C stops it.")

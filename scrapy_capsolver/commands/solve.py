@@ -1,4 +1,4 @@
-"""Get past the captcha of one page, and tell what that took; costs one solve
+"""Get past the captcha of one page, and tell what that took; costs one solve.
 
 Crawls the page as a spider of this project would that flags it: by the same middlewares, with
 the same key, store and limits. Pays for one solve at most, whatever CAPSOLVER_RETRY_TIMES says.
@@ -6,7 +6,7 @@ The solution's values are secrets, and are shown only on --show-token.
 
   scrapy capsolver solve https://shop.example/products
   scrapy capsolver solve https://shop.example/search --type ReCaptchaV2TaskProxyLess --expect .results
-  scrapy capsolver solve https://shop.example/ --flag '{"type": "ReCaptchaV3TaskProxyLess", "pageAction": "view"}'
+  scrapy capsolver solve https://shop.example/ --flag '{"expect": "h1.product", "proxied": true}'
 """
 
 from __future__ import annotations
@@ -59,13 +59,13 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
     except (SettingError, CaptchaError, FetchError) as error:
         return fail(error, as_json=arguments.json)
     costs = _costs(crawler)
-    error = spider.error if spider.response is None else _nothing_solved(spider.response, mine)
-    if error is not None:
-        if not isinstance(error, CaptchaError):
-            error = FetchError(f"the page did not come: {why(error)}")
-        code = fail(error, as_json=arguments.json, **costs)
+    failure = spider.error if spider.response is None else _nothing_solved(spider.response, mine)
+    if failure is not None:
+        if not isinstance(failure, CaptchaError):
+            failure = FetchError(f"the page did not come: {why(failure)}")
+        code = fail(failure, as_json=arguments.json, **costs)
         if not arguments.json and costs["tasks"]:
-            complain(_in_words(costs))
+            complain(f"It cost {_in_words(costs)}.")
         return code
     assert spider.response is not None
     _tell(spider.response, costs, arguments)
@@ -81,11 +81,11 @@ def _flag(arguments: argparse.Namespace) -> Any:
         except (ValueError, RecursionError):
             raise ValueError('--flag is no JSON: it takes such as \'{"type": "ReCaptchaV2TaskProxyLess"}\'') from None
     own = {name: getattr(arguments, name) for name in ("type", "expect") if getattr(arguments, name) is not None}
-    if not own:
-        return flag or True
-    if not isinstance(flag, dict):
+    if own and isinstance(flag, dict):
+        return {**flag, **own}
+    if own:
         raise ValueError("--flag is no object: --type and --expect go into one")
-    return {**flag, **own}
+    return flag or True
 
 
 def _changes(settings: Settings, mine: CapSolverSettings) -> dict[str, Any]:

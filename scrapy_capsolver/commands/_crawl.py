@@ -86,7 +86,7 @@ def crawl(
     return crawler, spider
 
 
-def why(error: BaseException) -> str:
+def why(error: BaseException | None) -> str:
     """What kept a page from coming, in a line."""
     text = str(error)
     return (

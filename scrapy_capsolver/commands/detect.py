@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from scrapy.settings import Settings
 
 _SHOWN = 100  # characters of a parameter; JSON has all of them
+# Parameters that are a site's, and the same for its next visitor. Others may hold what was made for this one.
+_LASTING = frozenset({"websiteKey", "captchaId", "pageAction", "isInvisible", "apiDomain"})
 _NOWHERE = "https://page.invalid/"
 
 
@@ -148,8 +150,8 @@ def _shortest_flag(challenge: Challenge, response: Response) -> Any:
 
 
 def _flag_before(challenge: Challenge) -> dict[str, Any] | None:
-    """None where the task needs what each page shows anew."""
-    if challenge.perishable or challenge.fetch:
+    """None where the page's parameters may be other ones the next time."""
+    if challenge.perishable or challenge.fetch or not challenge.params.keys() <= _LASTING:
         return None
     try:
         check_fields(challenge.type, challenge.params, complete=True)

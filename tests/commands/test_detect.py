@@ -103,6 +103,12 @@ def test_every_flag_that_is_shown_has_its_captcha_solved(name: str) -> None:
             assert dict(before.fields) == one["parameters"]
 
 
+def test_what_is_made_for_one_visitor_is_no_flag_for_the_next(project: Project) -> None:
+    (found,) = project.capsolver("detect", f"{project.where['site']}/turnstile/7", "--json").json["captchas"]
+    assert "cdata" in found["parameters"]["metadata"]
+    assert (found["flag"], found["flag_before"]) == (True, None)
+
+
 def test_what_cannot_be_solved_is_told(project: Project) -> None:
     done = project.capsolver("detect", f"{project.where['site']}/hcaptcha/7")
     assert done.code == 0

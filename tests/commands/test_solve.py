@@ -168,6 +168,13 @@ def arguments_of(where: dict[str, str]) -> list[str]:
     ]
 
 
+def read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 4096)
+    except OSError:  # the other end is closed
+        return b""
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are Unix's")
 def test_a_live_line_on_a_terminal(project: Project) -> None:
     import pty
@@ -181,12 +188,7 @@ def test_a_live_line_on_a_terminal(project: Project) -> None:
         stderr=theirs,
     )
     os.close(theirs)
-    written = b""
-    while True:
-        try:
-            written += os.read(ours, 4096)
-        except OSError:  # the other end is closed
-            break
+    written = b"".join(iter(lambda: read(ours), b""))
     os.close(ours)
     out, _ = process.communicate(timeout=30)
     assert process.returncode == 0

@@ -21,7 +21,7 @@ from scrapy.http import HtmlResponse
 from scrapy_capsolver.commands._console import complain, fail, literal, printable, say, say_json
 from scrapy_capsolver.commands._crawl import FetchError, crawl, is_address, request_of, why
 from scrapy_capsolver.errors import CaptchaError
-from scrapy_capsolver.families import PRICES, Challenge, check_fields, detect, family
+from scrapy_capsolver.families import PRICES, Challenge, detect, family
 from scrapy_capsolver.families.page import MAX_BYTES
 from scrapy_capsolver.flag import META_KEY, PLAIN, parse_flag
 from scrapy_capsolver.gating import find_challenge
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from scrapy.settings import Settings
 
 _SHOWN = 100  # characters of a parameter; JSON has all of them
-# Parameters that are a site's, and the same for its next visitor. Others may hold what was made for this one.
-_LASTING = frozenset({"websiteKey", "captchaId", "pageAction", "isInvisible", "apiDomain"})
 _NOWHERE = "https://page.invalid/"
 
 
@@ -111,7 +109,7 @@ def _read(path: str, url: str, status: int) -> Response:
 
 
 def _describe(challenge: Challenge, response: Response) -> dict[str, Any]:
-    """JSON-able. ``flag`` is the shortest that has this captcha solved; ``flag_before`` solves it before the page is fetched."""
+    """JSON-able. ``flag`` is the shortest that has this captcha solved."""
     told: dict[str, Any] = {
         "family": challenge.family,
         "blocked": challenge.blocked,
@@ -121,14 +119,12 @@ def _describe(challenge: Challenge, response: Response) -> dict[str, Any]:
         "price_usd_per_1000": PRICES.get(challenge.type),
         "needs_proxy": bool(challenge.type) and needs_proxy(family(challenge.family), challenge.type, PLAIN),
         "flag": None,
-        "flag_before": None,
         "notes": [],
     }
     if challenge.refusal:
         told["notes"].append(challenge.refusal)
         return told
     told["flag"] = _shortest_flag(challenge, response)
-    told["flag_before"] = _flag_before(challenge)
     try:
         family(challenge.family).rehearse(Request(response.url), challenge, None)
     except CaptchaError as error:
@@ -149,17 +145,6 @@ def _shortest_flag(challenge: Challenge, response: Response) -> Any:
     return {"type": challenge.type, **challenge.params}
 
 
-def _flag_before(challenge: Challenge) -> dict[str, Any] | None:
-    """None where the page's parameters may be other ones the next time."""
-    if challenge.perishable or challenge.fetch or not challenge.params.keys() <= _LASTING:
-        return None
-    try:
-        check_fields(challenge.type, challenge.params, complete=True)
-    except CaptchaError:
-        return None
-    return {"type": challenge.type, **challenge.params, "when": "before"}
-
-
 def _show(told: dict[str, Any]) -> None:
     say(f"{told['family']}, {'which blocks the page' if told['blocked'] else 'a widget of the page'}")
     for reason in told["reasons"]:
@@ -175,5 +160,3 @@ def _show(told: dict[str, Any]) -> None:
         say(f"  note       {note}")
     if told["flag"] is not None:
         say(f'  flag       meta={{"{META_KEY}": {literal(told["flag"])}}}')
-    if told["flag_before"] is not None:
-        say(f'  or before  meta={{"{META_KEY}": {literal(told["flag_before"])}}}')

@@ -103,9 +103,15 @@ def _nothing_solved(response: Response, mine: CapSolverSettings) -> UnsupportedC
         return None
     outside = " (or CAPSOLVER_ALLOWED_DOMAINS leaves it out)" if mine.allowed_domains else ""
     return UnsupportedCaptchaError(
-        f"no captcha stood in the way of {response.url} (status {response.status}){outside}: nothing was solved or "
+        f"no captcha stood in the way of {_without_query(response.url)} (status {response.status}){outside}: nothing was solved or "
         "paid. `scrapy capsolver detect` tells what is on the page, and the --type of a widget"
     )
+
+
+def _without_query(url: str) -> str:
+    """A solution may be in it, or what the site made of one."""
+    path, separator, _ = url.partition("?")
+    return path + "?..." * bool(separator)
 
 
 def _costs(crawler: Crawler) -> dict[str, Any]:
@@ -131,8 +137,9 @@ def _tell(response: Response, costs: dict[str, Any], arguments: argparse.Namespa
     solution = response.meta.get(SOLUTION_KEY) or {}
     shown = solution if arguments.show_token else {name: shape(value) for name, value in solution.items()}
     title = " ".join(response.css("title::text").get("").split()) if hasattr(response, "text") else ""
+    url = response.url if arguments.show_token or response.url == arguments.url else _without_query(response.url)
     if arguments.json:
-        page = {"url": response.url, "status": response.status, "title": title}
+        page = {"url": url, "status": response.status, "title": title}
         say_json({**costs, "page": page, "solution": shown})
         return
     seconds = costs["solve_seconds"]
@@ -140,7 +147,7 @@ def _tell(response: Response, costs: dict[str, Any], arguments: argparse.Namespa
         say("opened by a clearance that was held: nothing was solved")
     else:
         say(f"solved     in {seconds:.1f} s, {costs['polls']} poll{'' if costs['polls'] == 1 else 's'}")
-    say(f"page       {response.status} {response.url} {printable(title, _TITLE)}".rstrip())
+    say(f"page       {response.status} {url} {printable(title, _TITLE)}".rstrip())
     for name, value in shown.items():
         say(f"solution   {printable(name, _TITLE)}: {value}")
     say(f"cost       {_in_words(costs)}")

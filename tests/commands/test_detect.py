@@ -52,7 +52,6 @@ def test_a_blocked_page_by_its_address(project: Project) -> None:
     assert found["price_usd_per_1000"] == 0.8
     key = found["parameters"]["websiteKey"]
     assert found["flag"] is True
-    assert found["flag_before"] == {"type": "ReCaptchaV2TaskProxyLess", "websiteKey": key, "when": "before"}
 
     lines = done.out.splitlines()
     assert lines[0] == f"{url} (status 403)"
@@ -60,7 +59,7 @@ def test_a_blocked_page_by_its_address(project: Project) -> None:
     assert "  because    status 403" in lines
     assert "  task       ReCaptchaV2TaskProxyLess, 0.80 USD per 1000" in lines
     assert f"  parameter  websiteKey: {key}" in lines
-    assert meta_lines(done.out) == [True, found["flag_before"]]
+    assert meta_lines(done.out) == [True]
 
 
 def test_a_widget_from_standard_input_and_a_file(project: Project) -> None:
@@ -96,17 +95,6 @@ def test_every_flag_that_is_shown_has_its_captcha_solved(name: str) -> None:
         challenge = find_challenge(response, flag, tried=False)
         assert challenge is not None
         assert (challenge.family, dict(challenge.params)) == (one["family"], one["parameters"])
-        if one["flag_before"] is not None:
-            before = parse_flag(one["flag_before"], "flag")
-            assert before is not None
-            assert before.when == "before"
-            assert dict(before.fields) == one["parameters"]
-
-
-def test_what_is_made_for_one_visitor_is_no_flag_for_the_next(project: Project) -> None:
-    (found,) = project.capsolver("detect", f"{project.where['site']}/turnstile/7", "--json").json["captchas"]
-    assert "cdata" in found["parameters"]["metadata"]
-    assert (found["flag"], found["flag_before"]) == (True, None)
 
 
 def test_what_cannot_be_solved_is_told(project: Project) -> None:

@@ -116,21 +116,23 @@ def _middleware(settings: Settings) -> Line:
             return Line(name, "CAPSOLVER_ENABLED is False: set it to True", ok=False)
     except SettingError:
         pass  # told with the other settings
-    numbers: Any = settings.getwithbase("DOWNLOADER_MIDDLEWARES")
+    # The newer one takes a middleware that is named by its path and by its class for one, as the downloader does.
+    with_base = getattr(settings, "get_component_priority_dict_with_base", settings.getwithbase)
+    numbers: Any = with_base("DOWNLOADER_MIDDLEWARES")
     try:
-        classes = [load_object(one) for one in build_component_list(numbers)]
-        place = next((numbers[one] for one in numbers if issubclass(load_object(one), CapSolverMiddleware)), None)
+        loaded = [(load_object(one), numbers[one]) for one in build_component_list(numbers)]
     except (ImportError, AttributeError, NameError, ValueError, TypeError, NotConfigured) as error:
         return Line(name, f"DOWNLOADER_MIDDLEWARES cannot be loaded: {error}", ok=False)
-    ours = next((one for one in classes if issubclass(one, CapSolverMiddleware)), None)
+    loaded = [(one, number) for one, number in loaded if isinstance(one, type)]  # a factory may be anything
+    ours, number = next((pair for pair in loaded if issubclass(pair[0], CapSolverMiddleware)), (None, None))
     if ours is None:
         return Line(
             name, 'the plugin is not enabled: write ADDONS = {"scrapy_capsolver.Addon": 500} in settings.py', ok=False
         )
-    wrong = misplaced(classes, ours)
+    wrong = misplaced([one for one, _ in loaded], ours)
     if wrong:
-        return Line(name, f"at {place}, {'; '.join(wrong)}: its order number should be {ORDER}", ok=False)
-    return Line(name, f"at {place}, in its place")
+        return Line(name, f"at {number}, {'; '.join(wrong)}: its order number should be {ORDER}", ok=False)
+    return Line(name, f"at {number}, in its place")
 
 
 def _wrong_settings(settings: Settings) -> Iterator[tuple[str, str]]:
@@ -172,8 +174,8 @@ def _without(secret: str, text: str) -> str:
 def _account(settings: Settings) -> Line:
     try:
         balance = ask_balance(read_settings(settings))
-    except CaptchaError as error:
-        return Line("account", error.message, ok=False)
+    except (SettingError, CaptchaError) as error:
+        return Line("account", str(error), ok=False)
     if balance.usd <= 0 and not any(map(is_current, balance.packages)):
         return Line("account", f"{describe(balance)}: charge the account at CapSolver", ok=False)
     return Line("account", describe(balance))

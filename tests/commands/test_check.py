@@ -9,6 +9,7 @@ import pytest
 import scrapy as scrapy_package
 
 import scrapy_capsolver
+from scrapy_capsolver.commands.check import _versions
 from tests.commands.shell import Done, Project, scrapy
 from tests.processes import simulator_process
 
@@ -100,6 +101,25 @@ def test_what_is_to_be_mended(project: Project, settings: dict[str, Any], line: 
     assert list(wrong(done)) == [line]
     assert said in wrong(done)[line]
     assert "0123" not in done.out
+
+
+def test_an_old_scrapy(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _versions().ok
+    monkeypatch.setattr("scrapy.version_info", (2, 12, 0))
+    assert not _versions().ok
+    assert _versions().text.endswith("Scrapy 2.13 or newer is needed")
+
+
+def test_a_builtin_middleware_that_is_named_by_its_class(project: Project) -> None:
+    settings = project.path / "shop" / "settings.py"
+    settings.write_text(
+        "from scrapy.downloadermiddlewares.retry import RetryMiddleware\n"
+        + settings.read_text("utf-8")
+        + "DOWNLOADER_MIDDLEWARES = {RetryMiddleware: 590}\n",
+        "utf-8",
+    )
+    done = project.capsolver("check", "--offline", "--json")
+    assert wrong(done)["middleware"].startswith("at 585, before RetryMiddleware (")
 
 
 def test_every_wrong_setting_is_told_at_once(project: Project) -> None:

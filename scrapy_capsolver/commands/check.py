@@ -118,8 +118,8 @@ def _middleware(settings: Settings) -> Line:
         pass  # told with the other settings
     # The newer one takes a middleware that is named by its path and by its class for one, as the downloader does.
     with_base = getattr(settings, "get_component_priority_dict_with_base", settings.getwithbase)
-    numbers: Any = with_base("DOWNLOADER_MIDDLEWARES")
     try:
+        numbers: Any = with_base("DOWNLOADER_MIDDLEWARES")
         loaded = [(load_object(one), numbers[one]) for one in build_component_list(numbers)]
     except (ImportError, AttributeError, NameError, ValueError, TypeError, NotConfigured) as error:
         return Line(name, f"DOWNLOADER_MIDDLEWARES cannot be loaded: {error}", ok=False)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 ADDONS = {"scrapy_capsolver.Addon": 500}
 NAME = "scrapy_capsolver.CapSolverMiddleware"
+BROKEN = "class Broken:\n    def update_settings(self, settings):\n        raise OSError('broken')\n"
 
 
 def wrong(done: Done) -> dict[str, str]:
@@ -81,7 +82,7 @@ def test_outside_of_a_project(tmp_path: Path, capsolver: dict[str, str]) -> None
         ({"DOWNLOADER_MIDDLEWARES": {NAME: 760}}, "middleware", "after CookiesMiddleware"),
         ({"ADDONS": {}, "DOWNLOADER_MIDDLEWARES": {NAME: 585, "shop.no.There": 5}}, "middleware", "cannot be loaded"),
         ({"CAPSOLVER_ENABLED": False}, "middleware", "CAPSOLVER_ENABLED is False: set it to True"),
-        ({"ADDONS": {"shop.nothing.Addon": 1, **ADDONS}}, "add-ons", "an add-on of ADDONS fails"),
+        ({"ADDONS": {"shop.addon.Broken": 1, **ADDONS}}, "add-ons", "an add-on of ADDONS fails (OSError: broken)"),
         ({"TWISTED_REACTOR": "twisted.internet.nothing.Reactor"}, "reactor", "cannot be loaded"),
         ({"TWISTED_REACTOR_ENABLED": False}, "reactor", "set it to True"),
         ({"CAPSOLVER_TIMEOUT": "soon"}, "setting", "CAPSOLVER_TIMEOUT is 'soon': it takes seconds"),
@@ -96,6 +97,7 @@ def test_outside_of_a_project(tmp_path: Path, capsolver: dict[str, str]) -> None
 def test_what_is_to_be_mended(project: Project, settings: dict[str, Any], line: str, said: str) -> None:
     before = {"CAPSOLVER_API_URL": project.where["api"], "CAPSOLVER_API_KEY": project.where["key"], "ADDONS": ADDONS}
     project.configure(**{**before, **settings})
+    (project.path / "shop" / "addon.py").write_text(BROKEN)
     done = project.capsolver("check", "--json")
     assert done.code == 1
     assert list(wrong(done)) == [line]

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scrapy.http import HtmlResponse
 
-from scrapy_capsolver.commands._console import literal, printable, say_json
+from scrapy_capsolver.commands._console import say_json
 from scrapy_capsolver.commands.detect import _describe, _show
 from scrapy_capsolver.families import detect
 from scrapy_capsolver.flag import parse_flag
@@ -143,20 +143,6 @@ def test_nothing_that_a_page_says_writes_to_the_terminal(text: str) -> None:
             _show(one)
         say_json(found)
     assert not [a for a in out.getvalue() if a != "\n" and unicodedata.category(a) in {"Cc", "Cf", "Zl", "Zp"}]
-
-
-_JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    max_leaves=8,
-)
-
-
-@given(_JSON)
-def test_what_is_to_be_pasted_is_python(value: Any) -> None:
-    shown = literal(value)
-    assert ast.literal_eval(shown) == value
-    assert printable(shown) == shown
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def complain(line: object) -> None:
 
 def say_json(value: Any) -> None:
     """One JSON document, in ASCII alone."""
-    _write(sys.stdout, json.dumps(value, indent=2).replace("\x7f", "\\u007f") + "\n")
+    _write(sys.stdout, json.dumps(value, indent=2) + "\n")
 
 
 def fail(error: Exception, *, as_json: bool, **more: Any) -> int:

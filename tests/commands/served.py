@@ -13,12 +13,17 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def served(pages: dict[str, tuple[int, str, Any]]) -> Iterator[str]:
-    """Path -> (status, content type, body or what becomes JSON). Its address, without a slash at the end."""
+def served(pages: dict[str, tuple[int, str, Any]], asked: list[str] | None = None) -> Iterator[str]:
+    """Path -> (status, content type, body or what becomes JSON). Its address, without a slash at the end.
+
+    ``asked`` gets the path of each request.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            if asked is not None:
+                asked.append(self.path)
             status, kind, content = pages[self.path]
             body = content if isinstance(content, bytes) else json.dumps(content).encode()
             self.send_response(status)

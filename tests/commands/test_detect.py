@@ -114,8 +114,10 @@ def test_no_captcha(project: Project) -> None:
 def test_the_page_is_what_the_plugin_would_see(project: Project) -> None:
     """A gate is neither retried, nor is its refresh followed."""
     gate = b'<meta http-equiv="refresh" content="0; url=/other">' + HOSTILE
-    with served({"/": (503, "text/html", gate), "/other": (200, "text/html", b"other")}) as url:
-        done = project.capsolver("detect", f"{url}/", "-s", "HTTPCACHE_ENABLED=False", "--json")
+    asked: list[str] = []
+    with served({"/": (503, "text/html", gate), "/other": (200, "text/html", b"other")}, asked) as url:
+        done = project.capsolver("detect", f"{url}/", "--json")
+    assert asked == ["/"]
     assert (done.json["url"], done.json["status"]) == (f"{url}/", 503)
     assert done.json["captchas"][0]["blocked"]
 

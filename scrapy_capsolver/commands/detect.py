@@ -23,7 +23,7 @@ from scrapy_capsolver.commands._crawl import FetchError, crawl, is_address, requ
 from scrapy_capsolver.errors import CaptchaError
 from scrapy_capsolver.families import PRICES, Challenge, detect, family
 from scrapy_capsolver.families.page import MAX_BYTES
-from scrapy_capsolver.flag import META_KEY, PLAIN, parse_flag
+from scrapy_capsolver.flag import META_KEY, PLAIN
 from scrapy_capsolver.gating import find_challenge
 from scrapy_capsolver.order import ORDER
 from scrapy_capsolver.tasks import needs_proxy
@@ -43,7 +43,7 @@ class Look:
 
     def process_response(self, request: Request, response: Response, spider: Spider | None = None) -> Response:
         if detect(response):
-            request.meta.update({"handle_httpstatus_all": True, "dont_retry": True, "dont_redirect": True})
+            request.meta.update({"dont_retry": True, "dont_redirect": True})
         return response
 
 
@@ -133,16 +133,8 @@ def _describe(challenge: Challenge, response: Response) -> dict[str, Any]:
 
 
 def _shortest_flag(challenge: Challenge, response: Response) -> Any:
-    for flag in (True, {"type": challenge.type}):
-        parsed = parse_flag(flag, "the flag")
-        assert parsed is not None
-        try:
-            found = find_challenge(response, parsed, tried=False)
-        except CaptchaError:
-            continue
-        if found is not None and (found.family, found.params) == (challenge.family, challenge.params):
-            return flag
-    return {"type": challenge.type, **challenge.params}
+    found = find_challenge(response, PLAIN, tried=False)
+    return True if found is not None and found.family == challenge.family else {"type": challenge.type}
 
 
 def _show(told: dict[str, Any]) -> None:

@@ -63,9 +63,8 @@ def test_a_blocked_page_by_its_address(project: Project) -> None:
 
 
 def test_a_widget_from_standard_input_and_a_file(project: Project) -> None:
-    page = (PAGES / "v3_script_only.html") if (PAGES / "v3_script_only.html").exists() else None
     name = next(one for one in CORPUS if expected_family(one) and not detect(response_of(one))[0].blocked)
-    page = page or PAGES / f"{name}.html"
+    page = PAGES / f"{name}.html"
     shutil.copy(page, project.path / "page.html")
     by_file = project.capsolver("detect", "page.html", "--url", "https://shop.example/list", "--json")
     by_pipe = project.capsolver("detect", "-", "--url", "https://shop.example/list", "--json", stdin=page.read_bytes())
@@ -73,7 +72,7 @@ def test_a_widget_from_standard_input_and_a_file(project: Project) -> None:
     assert (by_file.json["url"], by_file.json["status"]) == ("https://shop.example/list", 200)
     (found,) = by_file.json["captchas"]
     assert not found["blocked"]
-    assert found["flag"]["type"] == found["type"]
+    assert found["flag"] == {"type": found["type"]}
     out = project.capsolver("detect", "page.html").out
     assert out.startswith("the file (status 200)\n")
     assert "a widget of the page" in out

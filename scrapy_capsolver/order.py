@@ -31,14 +31,17 @@ _MUST_COME_AFTER_US = {
 
 def misplacements(middlewares: Sequence[object], ours: object) -> list[str]:
     """What is wrong with the place of ``ours`` among the enabled downloader middlewares, in words."""
-    if ours not in middlewares:
-        return []
-    place = middlewares.index(ours)
+    return misplaced([type(one) for one in middlewares], type(ours)) if ours in middlewares else []
+
+
+def misplaced(classes: Sequence[type], ours: type) -> list[str]:
+    """The same of their classes, of which ``ours`` is one."""
+    place = classes.index(ours)
     wrong = []
-    for other in middlewares[:place]:
-        wrong += [f"after {cls.__name__} ({why})" for cls, why in _MUST_COME_AFTER_US.items() if isinstance(other, cls)]
-    for other in middlewares[place + 1 :]:
+    for other in classes[:place]:
+        wrong += [f"after {cls.__name__} ({why})" for cls, why in _MUST_COME_AFTER_US.items() if issubclass(other, cls)]
+    for other in classes[place + 1 :]:
         wrong += [
-            f"before {cls.__name__} ({why})" for cls, why in _MUST_COME_BEFORE_US.items() if isinstance(other, cls)
+            f"before {cls.__name__} ({why})" for cls, why in _MUST_COME_BEFORE_US.items() if issubclass(other, cls)
         ]
     return wrong

@@ -15,7 +15,7 @@ from .quirks import Quirk
 from .server import Simulator
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 
 def _range(text: str) -> tuple[float, float]:
@@ -66,8 +66,7 @@ def _quirk(text: str) -> Quirk:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m scrapy_capsolver.simulator", description=__doc__)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen at")
     parser.add_argument(
         "--extra-host", action="append", default=[], help="one more address for the site", metavar="HOST"
@@ -88,13 +87,23 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         help="NAME, NAME:N, NAME/K or NAME%%P: a quirk for all occasions, the first N, each K-th, or P percent",
     )
-    return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGINT or SIGTERM; return the exit code."""
-    options = _parser().parse_args(arguments)
+    parser = argparse.ArgumentParser(prog="python -m scrapy_capsolver.simulator", description=__doc__)
+    add_arguments(parser)
+    return serve(parser.parse_args(arguments), print_json)
 
+
+def print_json(simulator: Simulator) -> None:
+    line = json.dumps({"api": simulator.api_url, "site": simulator.site_url, "key": simulator.key})
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def serve(options: argparse.Namespace, tell: Callable[[Simulator], None]) -> int:
+    """Serve as ``options`` say until SIGINT or SIGTERM, and ``tell`` as soon as it listens; return the exit code."""
     # The simulator runs on Twisted's default reactor, which the first import installs.
     from twisted.internet import reactor as installed
 
@@ -114,18 +123,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     failed: list[object] = []
 
-    def tell(_: object) -> None:
-        line = json.dumps({"api": simulator.api_url, "site": simulator.site_url, "key": simulator.key})
-        sys.stdout.write(line + "\n")
-        sys.stdout.flush()
-
     def give_up(failure: Any) -> None:
         failed.append(failure.value)
         reactor.stop()
 
     def begin() -> None:
         started: Any = simulator.start()
-        started.addCallbacks(tell, give_up)
+        started.addCallbacks(lambda _: tell(simulator), give_up)
 
     reactor.callWhenRunning(begin)
     reactor.addSystemEventTrigger("before", "shutdown", simulator.stop)

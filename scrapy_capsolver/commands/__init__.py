@@ -1,0 +1,99 @@
+"""``scrapy capsolver``: what can be asked of the plugin, and of CapSolver, from a shell.
+
+Every ``scrapy`` command imports this module, so it imports nothing that Scrapy has not imported by then. A subcommand is a
+module of this package, imported when it is asked for: its docstring is its help, ``add_arguments(parser)`` says what it
+takes, and ``run(settings, arguments)`` does it and gives the exit code.
+"""
+
+from __future__ import annotations
+
+import argparse
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from scrapy.commands import ScrapyCommand, ScrapyHelpFormatter
+from scrapy.exceptions import UsageError
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+SUBCOMMANDS = {
+    "check": "Is everything set up? Settings, key, balance, place among the middlewares",
+    "detect": "Tell which captcha a page or an HTML file shows, and how to flag it; costs nothing",
+    "solve": "Get past the captcha of one page, and tell what that took; costs one solve",
+    "balance": "The account's balance and packages",
+    "simulate": "Run a CapSolver and a captcha-gated shop on this machine",
+}
+"""Names of the modules, and the first lines of their docstrings (without the full stop)."""
+
+_EPILOG = """\
+scrapy capsolver SUBCOMMAND --help tells more. Each takes --json, and Scrapy's own
+options, such as -s NAME=VALUE. The exit code is 0, 1 where something is wrong, or
+2 where the command was called the wrong way.
+"""
+
+
+class HelpFormatter(ScrapyHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """As Scrapy's own, but that examples keep their lines."""
+
+
+class Command(ScrapyCommand):
+    """Hands over to a subcommand."""
+
+    requires_crawler_process = False
+    # What happens is told by the subcommands themselves. ``-L INFO`` shows the log as well.
+    default_settings: ClassVar[dict[str, Any]] = {"LOG_ENABLED": False}
+    _subcommand: ModuleType
+
+    def syntax(self) -> str:
+        return "SUBCOMMAND [options]"
+
+    def short_desc(self) -> str:
+        return "Check the set-up, detect and solve captchas, simulate CapSolver"
+
+    def long_desc(self) -> str:
+        width = max(map(len, SUBCOMMANDS))
+        return "\n".join(f"  {name:<{width}}  {what}" for name, what in SUBCOMMANDS.items())
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        super().add_options(parser)
+        parser.formatter_class = HelpFormatter
+        parser.epilog = _EPILOG
+        parser.add_argument("subcommand", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+
+    def process_options(self, args: list[str], opts: argparse.Namespace) -> None:
+        name, *rest = [*opts.subcommand, *args] or [""]
+        if not name:
+            raise UsageError
+        if name not in SUBCOMMANDS:
+            raise UsageError(f"there is no subcommand {name!r}: they are {', '.join(SUBCOMMANDS)}", print_help=False)
+        self._subcommand = import_module(f"{__name__}.{name}")
+        given = vars(self._parser(name).parse_args(rest))
+        before, after = opts.set, given.pop("set")
+        for key, value in given.items():
+            if value or not getattr(opts, key, None):  # Scrapy's options may stand before the subcommand, or after
+                setattr(opts, key, value)
+        opts.set = before + after
+        super().process_options([], opts)
+
+    def _parser(self, name: str) -> argparse.ArgumentParser:
+        short, _, description = (self._subcommand.__doc__ or "").partition("\n")
+        parser = argparse.ArgumentParser(
+            prog=f"scrapy capsolver {name}",
+            description=f"{short}\n{description.rstrip()}",
+            # A subcommand may have its own words for --json.
+            conflict_handler="resolve",
+        )
+        parser.color = False  # type: ignore[attr-defined,unused-ignore]  # Python 3.14's, which Scrapy's format knows nothing of
+        parser.add_argument("--json", action="store_true", help="write the outcome as JSON")
+        self._subcommand.add_arguments(parser)
+        parser.usage = parser.format_usage().removeprefix("usage: ").strip().replace("%", "%%")
+        parser.formatter_class = HelpFormatter
+        super().add_options(parser)
+        return parser
+
+    def run(self, args: list[str], opts: argparse.Namespace) -> None:
+        from scrapy_capsolver.commands._console import plain_errors  # noqa: PLC0415 - not for `scrapy list`
+
+        with plain_errors():
+            self.exitcode = self._subcommand.run(self.settings, opts)

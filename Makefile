@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: example test lint bench bench-quick audit docs wheel tox clean
+.PHONY: example test lint bench bench-quick audit docs wheel tox compatibility clean
 
 example: .venv/installed
 	$(BIN)/python example_project/run.py
@@ -11,8 +11,9 @@ test: lint .venv/installed-dev
 	$(BIN)/python -m pytest -n auto --cov --cov-report=term
 
 lint: .venv/installed-dev
-	$(BIN)/ruff check . .ci/audit
-	$(BIN)/ruff format --check . .ci/audit
+	$(BIN)/ruff check . .ci/audit .ci/build
+	$(BIN)/ruff format --check . .ci/audit .ci/build
+	cd example_project && ../$(BIN)/scrapy-lint
 	$(BIN)/mypy
 
 # This plugin beside what its users would otherwise do: an hour and a half, on a machine that does nothing else. Then its page in the docs.
@@ -33,15 +34,27 @@ docs: .venv/installed-dev
 	$(BIN)/sphinx-build -W --keep-going -n -q -b doctest docs build/docs/doctest
 	$(BIN)/sphinx-build -W --keep-going -n -q -b html docs build/docs/html
 
-# On the oldest Scrapy that is supported, on 2.14.2, and on the newest.
+# The matrix of tox.ini: as many of its Pythons as are installed. It takes an hour.
 tox: .venv/installed-dev
 	$(BIN)/tox
 
-# The wheel, and whether it works where nothing but itself is installed.
+# A part of it, in minutes: what meets Scrapy, Twisted and the other libraries, with the oldest that setup.cfg allows and at the
+# same time on a reactor that is not asyncio's; and the example on Scrapy Cloud's entry point and on scrapyd.
+MEETING := tests/api tests/families/test_families_hostile.py tests/families/test_families_solutions.py \
+	tests/simulator/test_simulator_site.py tests/test_reactors.py tests/test_setup.py tests/test_slots.py tests/test_stops.py
+compatibility: .venv/installed-dev
+	$(BIN)/tox -e min -- --reactor=default $(MEETING)
+	$(BIN)/tox -e deploy
+
+# The sdist and the wheel, twice to the same bytes, and whether the wheel works where nothing but itself is installed.
 wheel: .venv/installed-dev
-	rm -rf dist build
-	$(BIN)/python -m build
+	rm -rf build
+	$(BIN)/python .ci/build
+	mkdir build && mv dist build/first
+	umask 077 && TZ=Asia/Tokyo $(BIN)/python .ci/build
+	for one in dist/*; do cmp $$one build/first/$${one#dist/} || exit 1; done
 	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
 	$(PYTHON) -m venv build/empty
 	build/empty/bin/python -m pip install --quiet dist/*.whl
 	build/empty/bin/python example_project/run.py

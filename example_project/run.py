@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).resolve().parent
 
+# Limits for a site that is our own.
+OUR_OWN = {"CONCURRENT_REQUESTS_PER_DOMAIN": 4, "DOWNLOAD_DELAY": 0.05}
+
 # Simulated solves, in seconds. Real ones take up to 30, and nobody wants to watch that.
 SOLVE_SECONDS = "1:12"
 
@@ -79,7 +82,12 @@ def crawl_shop() -> int:
         crawler = crawl(
             "shop",
             {"site": where["site"], "proxy": proxy},
-            {"CAPSOLVER_API_KEY": where["key"], "CAPSOLVER_API_URL": where["api"], "CAPSOLVER_PRICES": PRICES},
+            {
+                **OUR_OWN,
+                "CAPSOLVER_API_KEY": where["key"],
+                "CAPSOLVER_API_URL": where["api"],
+                "CAPSOLVER_PRICES": PRICES,
+            },
         )
         account = state_of(where["api"])
     spider: Any = crawler.spider

@@ -62,7 +62,9 @@ def test_any_reactor(reactor: str, tmp_path: Path) -> None:
     assert log.count(" [scrapy_capsolver.reporting] INFO: Solved ") == 2
 
 
-@pytest.mark.skipif(scrapy.version_info < (2, 15), reason="Scrapy can do without a reactor from 2.15 on")
+@pytest.mark.skipif(
+    scrapy.version_info < (2, 19), reason="Scrapy brings a way to download without a reactor from 2.19 on"
+)
 def test_no_reactor_is_one_clear_line_and_the_crawl_goes_on(tmp_path: Path) -> None:
     settings = {"TWISTED_REACTOR_ENABLED": False, "RETRY_ENABLED": False}
     products, log = crawl(tmp_path, "AsyncCrawlerProcess", settings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.protocol import connectionDone
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.web.server import Site
 
@@ -23,6 +24,12 @@ class _QuietSite(Site):
 
 class _Connection(ProtocolWrapper):
     aside = False
+
+    def connectionLost(self, reason: Any = connectionDone) -> None:  # noqa: N802 - Twisted's name
+        super().connectionLost(reason)  # type: ignore[no-untyped-call,unused-ignore]
+        # Only now has the HTTP server let go of its timer as well.
+        factory: Any = self.factory
+        factory.closed_one()
 
 
 class HttpFactory(WrappingFactory):
@@ -44,8 +51,7 @@ class HttpFactory(WrappingFactory):
         super().registerProtocol(p)  # type: ignore[no-untyped-call,unused-ignore]
         self.opened += 1
 
-    def unregisterProtocol(self, p: Any) -> None:  # noqa: N802 - Twisted's name
-        super().unregisterProtocol(p)  # type: ignore[no-untyped-call,unused-ignore]
+    def closed_one(self) -> None:
         if not self.protocols and self._all_closed is not None:
             waiting, self._all_closed = self._all_closed, None
             waiting.callback(None)

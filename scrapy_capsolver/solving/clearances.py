@@ -54,13 +54,16 @@ class _Flight:
     def land(self, outcome: Obtained | Failure) -> None:
         """Wake everybody, each with what is theirs: the first began the solve, and the rest share it."""
         waiting, self._waiting = self._waiting, []
-        for number, one in enumerate(waiting):
-            if not isinstance(outcome, Failure):
-                one.callback(outcome if number == 0 else replace(outcome, shared=True))
-            elif number and isinstance(outcome.value, CaptchaError):
-                one.errback(outcome.value.shared())
-            else:
-                one.errback(outcome)
+        # All shares first: whoever is woken may write into an error what it was raised for.
+        shares = [outcome if number == 0 else _share(outcome) for number in range(len(waiting))]
+        for one, share in zip(waiting, shares, strict=True):
+            one.callback(share)
+
+
+def _share(outcome: Obtained | Failure) -> Obtained | Failure:
+    if not isinstance(outcome, Failure):
+        return replace(outcome, shared=True)
+    return Failure(outcome.value.shared()) if isinstance(outcome.value, CaptchaError) else outcome
 
 
 class Clearances:

@@ -91,6 +91,20 @@ def test_each_has_an_error_of_its_own(solving: Solving) -> None:
     assert solving.clearances.is_idle
 
 
+def test_what_the_first_to_wake_says_of_its_error_is_not_said_by_the_others(solving: Solving) -> None:
+    """Without asyncio whoever waits goes on at once, before the next is woken."""
+    said = []
+
+    def say(failure: Failure, where: str) -> None:
+        failure.value.add_context(where)
+        said.append(str(failure.value))
+
+    for where in ("here", "there", "elsewhere"):
+        solving.clearances.obtain(KEY, "", solving).addErrback(say, where)
+    solving.begun[-1].errback(Failure(UnsolvableCaptchaError("no solution")))
+    assert said == ["here: no solution", "there: no solution", "elsewhere: no solution"]
+
+
 def test_it_ends_when_the_last_who_waits_has_left_and_not_before(solving: Solving) -> None:
     first, second = solving.obtain(), solving.obtain()
     first.cancel()

@@ -2,10 +2,10 @@
 
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from form2request import form2request
-from scrapy import FormRequest, Request, Spider
+from scrapy import Request, Spider
 from scrapy.http import JsonRequest, Response
 from twisted.python.failure import Failure
 
@@ -94,9 +94,11 @@ class ShopSpider(Spider):
             meta={"capsolver": {"type": "ReCaptchaV2TaskProxyLess", "inject": {"json": "captcha.token"}}},
         )
         # Where each request needs a token, solve before it is sent: that saves one request.
-        yield FormRequest(
+        yield Request(
             f"{self.site}/post/recaptcha-v2/8",
-            formdata={"q": "shoes"},
+            method="POST",
+            headers={"Content-Type": "application/x-www-form-urlencoded"},
+            body=urlencode({"q": "shoes"}),
             callback=self.parse_product,
             errback=self.failed,
             meta={"capsolver": {"type": "ReCaptchaV2TaskProxyLess", "websiteKey": SITE_KEY, "when": "before"}},

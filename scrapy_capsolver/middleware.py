@@ -17,6 +17,7 @@ from scrapy import signals
 from scrapy.exceptions import NotConfigured
 from twisted.internet.error import ConnectError, DNSLookupError
 
+from scrapy_capsolver.by_hand import ByHand
 from scrapy_capsolver.caching import guard_cache
 from scrapy_capsolver.clearing import Clearing
 from scrapy_capsolver.detour import way_back
@@ -112,6 +113,7 @@ class CapSolverMiddleware:
         except StoreError as error:
             raise NotConfigured(f"CAPSOLVER_STORE is {self.settings.store!r}: {error}") from None
         self._outcomes = self._capsolver.outcomes
+        self.by_hand = ByHand(crawler, self.settings, self._capsolver, self._report, self._flags)
         self._clearing = Clearing(crawler, self.settings, self._capsolver, self._count)
         self._queue = DownloadQueue(crawler, lambda request: bool(request.meta.get(KEY, {}).get("carrier")))
 

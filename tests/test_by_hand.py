@@ -14,6 +14,7 @@ from scrapy.exceptions import CloseSpider
 from scrapy.http import HtmlResponse
 from scrapy.utils.defer import deferred_f_from_coro_f, maybe_deferred_to_future
 from scrapy.utils.test import get_crawler
+from twisted.internet.task import deferLater
 
 from scrapy_capsolver import (
     CapSolver,
@@ -27,6 +28,7 @@ from scrapy_capsolver import (
     UnsupportedCaptchaError,
     captcha,
 )
+from tests import proxies
 from tests.crawls import Crawl, bought, crawl, run, settings_for, simulator
 from tests.processes import running, simulator_process
 
@@ -59,6 +61,12 @@ async def in_a_callback(capsolver: Simulator, *paths: str, solve: Callable[..., 
         return None
 
     return await crawl(capsolver, unflagged(capsolver, *paths), parse=parse, **settings)
+
+
+def reactor() -> Any:
+    from twisted.internet import reactor as installed
+
+    return installed
 
 
 def submit(response: Any, solution: Solution, field: str = "cf-turnstile-response") -> Request:
@@ -143,8 +151,7 @@ async def test_start_and_a_pipeline_have_it_too() -> None:
 
 
 @deferred_f_from_coro_f
-async def test_the_page_is_solved_as_for_its_visitor() -> None:
-    """By the proxy and the user agent of the page's request; a clearance, in hand."""
+async def test_clearances_are_solved_by_the_proxy_of_the_page() -> None:
     async with simulator() as capsolver:
 
         async def solve(ours: CapSolver, response: Any) -> Any:
@@ -161,9 +168,41 @@ async def test_the_page_is_solved_as_for_its_visitor() -> None:
         with pytest.raises(TypeError, match="has no token"):
             solution.token  # noqa: B018
 
+        with proxies.proxy() as proxy:
+
+            async def parse(done: Crawl, spider: Any, response: Any) -> None:
+                done.extra.append(await solve(CapSolver.from_crawler(spider.crawler), response))
+
+            (request,) = unflagged(capsolver, "/datadome/1")
+            done = await crawl(capsolver, [request.replace(meta={**request.meta, "proxy": proxy.url})], parse=parse)
+        (solution,) = done.extra
+        assert solution.cookies.keys() == {"datadome"}
+        assert solution.user_agent
+        task = list(capsolver.tasks.values())[-1].fields
+        assert (task["proxyAddress"], task["proxyPort"]) == (proxy.host, proxy.port)
+        assert f"{task['proxyLogin']}:{task['proxyPassword']}" == f"{proxy.user}:{proxy.password}"
+        assert task["userAgent"] == solution.user_agent
+
 
 @deferred_f_from_coro_f
-async def test_pictures_are_fetched_in_the_crawls_session() -> None:
+async def test_pictures_are_fetched_in_the_visit_that_showed_them() -> None:
+    """Each page has given its request a session of its own, and the last one is in the cookie jar."""
+    async with simulator(latency=0.1) as capsolver:
+        shown: list[Any] = []
+
+        async def solve(ours: CapSolver, response: Any) -> Any:
+            shown.append(response)
+            while len(shown) < 3:
+                await maybe_deferred_to_future(deferLater(reactor(), 0.01))
+            return await ours.solve(captcha.image_to_text(selector="img#captcha"), response=response)
+
+        done = await in_a_callback(capsolver, "/image/1", "/image/2", "/image/3", solve=solve)
+        assert [type(outcome) for outcome in done.extra] == [Solution] * 3
+        assert capsolver.state()["site"]["images_fetched"] == 3
+
+
+@deferred_f_from_coro_f
+async def test_an_answer_is_sent_by_the_callback() -> None:
     async with simulator() as capsolver:
 
         async def solve(ours: CapSolver, response: Any) -> Request:
@@ -172,7 +211,6 @@ async def test_pictures_are_fetched_in_the_crawls_session() -> None:
 
         done = await in_a_callback(capsolver, "/image/3", solve=solve)
         assert done.responses[1].css(".product::text").get() == "Product 3"
-        assert capsolver.state()["site"]["images_fetched"] == 1
 
 
 # What became of it

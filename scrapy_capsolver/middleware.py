@@ -34,6 +34,7 @@ from scrapy_capsolver.families.clearance import ClearanceFamily
 from scrapy_capsolver.families.token import TokenFamily
 from scrapy_capsolver.gating import challenge_before, find_challenge
 from scrapy_capsolver.order import ORDER, misplacements
+from scrapy_capsolver.playwright import CALLBACK, can_take_cookies, take_cookies
 from scrapy_capsolver.proxies import proxy_of
 from scrapy_capsolver.reporting import Reporter
 from scrapy_capsolver.service import CapSolver
@@ -374,6 +375,11 @@ class CapSolverMiddleware:
         make_task: TaskMaker,
     ) -> Request:
         """Have the site opened, for all of its requests; and ask for the page again."""
+        if not can_take_cookies(request):
+            raise UnsupportedCaptchaError(
+                "its solution is a cookie, and a browser sends those of its context alone: name "
+                f"meta[{CALLBACK!r}] = {take_cookies.__module__ + '.' + take_cookies.__name__!r}"
+            )
 
         async def solve() -> Solved:
             solved = await self._capsolver.solve(self._job(challenge, request, trail, make_task))

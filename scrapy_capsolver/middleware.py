@@ -79,6 +79,7 @@ ERROR_KEY = "capsolver_error"
 SOLVED_FLAG = "capsolver"
 FAILED_FLAG = "capsolver_failed"
 
+ZYTE_API = "raw_api_response"  # what the responses of scrapy-zyte-api have
 SEND_MARGIN = 10.0  # seconds of a token's life that the way to the site may take
 
 
@@ -215,6 +216,11 @@ class CapSolverMiddleware:
             if "cached" in response.flags and not request.meta.get("dont_cache"):
                 # What the cache holds was gated once: look whether it still is.
                 return self._resend(request, trail)
+            if hasattr(response, ZYTE_API) and isinstance(family_named(challenge.family), ClearanceFamily):
+                raise UnsupportedCaptchaError(
+                    "the page came through Zyte API, which sends no clearance and has addresses of its own: have it "
+                    "opened there, or ask for it without"
+                )
             session = session_of(self._crawler, request, response)
             again = await self._past(challenge, request, flag, trail, session)
             return self._hand_over(request, response, trail) if again is None else again

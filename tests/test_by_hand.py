@@ -517,3 +517,34 @@ def test_sigint_while_start_waits(reactor: str, tmp_path: Path) -> None:
     assert "Traceback" not in log
     assert "'finish_reason': 'shutdown'" in log
     assert "'capsolver/wasted/abandoned': 1" in log
+
+
+# What a flagged request's response has
+
+
+@pytest.mark.parametrize(
+    ("path", "flag", "keys"),
+    [
+        ("/turnstile/1", True, {"token": str, "userAgent": str}),
+        ("/recaptcha-v2/1", True, {"gRecaptchaResponse": str}),
+        ("/geetest-v4/1", True, {"captcha_output": str}),
+        ("/image/1", captcha.image_to_text(selector="img#captcha", inject={"form": "answer"}), {"text": str}),
+        ("/image/1", captcha.image_to_text(selector="img#captcha"), {"text": str}),
+        ("/aws-waf/1", True, {"cookies": dict}),
+    ],
+)
+@deferred_f_from_coro_f
+async def test_the_solution_in_the_meta(path: str, flag: Any, keys: dict[str, type]) -> None:
+    async with simulator() as capsolver:
+        request = Request(capsolver.site_url + path, meta={"capsolver": flag})
+        done = await crawl(capsolver, [request, Request(f"{capsolver.site_url}/free/1", meta={"capsolver": True})])
+        by_path = {"free" in response.url: response for response in done.responses}
+        solution = by_path[False].meta["capsolver_solution"]
+        assert type(solution) is dict
+        assert json.loads(json.dumps(solution)) == solution
+        assert {key: type(solution[key]) for key in keys} == keys
+        if "cookies" in keys:
+            assert solution.keys() <= {"cookies", "userAgent"}
+            assert all(isinstance(value, str) for pair in solution["cookies"].items() for value in pair)
+        assert "capsolver_solution" not in by_path[True].meta
+        assert capsolver.site_url in by_path[True].url

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from scrapy_capsolver import captcha
 from scrapy_capsolver.families import FAMILIES, PRICES, RETIRED
 from scrapy_capsolver.flag import META_KEY, parse_flag
 
@@ -22,16 +23,29 @@ BLOCK = re.compile(r"^\.\. code-block:: python\n\n((?:(?: {4}.*)?\n)+)", re.MULT
 
 
 def flags() -> Iterator[tuple[str, Any]]:
-    """(page, flag): the values of "capsolver" in dicts, and those that are assigned to ``capsolver``."""
+    """(page, flag): the values of "capsolver" in dicts, those that are assigned to ``capsolver``, and what builders give."""
     for page, text in PAGES.items():
         for block in BLOCK.findall(text):
             for node in ast.walk(ast.parse(textwrap.dedent(block))):
                 if isinstance(node, ast.Dict):
                     for key, value in zip(node.keys, node.values, strict=True):
                         if isinstance(key, ast.Constant) and key.value == META_KEY:
-                            yield page, ast.literal_eval(value)
+                            yield page, evaluated(value)
                 elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == META_KEY:
-                    yield page, ast.literal_eval(node.value)
+                    if not ast.unparse(node.value).startswith("CapSolver."):
+                        yield page, evaluated(node.value)
+                elif isinstance(node, ast.Call) and ast.unparse(node.func).startswith("captcha."):
+                    yield page, evaluated(node)
+
+
+def evaluated(node: ast.expr) -> Any:
+    if isinstance(node, ast.Call):
+        return eval(compile(ast.Expression(node), "docs", "eval"), {"captcha": captcha})
+    return ast.literal_eval(node)
+
+
+def test_every_builder_is_told_of() -> None:
+    assert all(f"``{name}``" in PAGES["spiders.rst"] for name in captcha.__all__)
 
 
 @pytest.mark.parametrize(("page", "flag"), list(flags()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,11 @@ from scrapy.utils.defer import deferred_f_from_coro_f, maybe_deferred_to_future
 from scrapy.utils.test import get_crawler
 
 import scrapy_capsolver
-from scrapy_capsolver import CaptchaError
+from scrapy_capsolver import CapSolver, CaptchaError, captcha
 from scrapy_capsolver.families import FAMILIES
 from scrapy_capsolver.flag import OWN_KEYS
 from scrapy_capsolver.settings import CapSolverSettings
-from tests.crawls import run, settings_for, simulator
+from tests.crawls import Crawl, crawl, run, settings_for, simulator
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -74,6 +75,23 @@ def test_families_and_flags() -> None:
 
 
 @deferred_f_from_coro_f
+async def test_the_lines_about_your_own_code_work() -> None:
+    flag, by_hand = re.findall(r"```python\n(.*?)```", section("In your own code"), re.DOTALL)
+    scope: dict[str, Any] = {"captcha": captcha, "CapSolver": CapSolver}
+    exec(flag, scope)
+    assert scope["meta"]["capsolver"]["when"] == "before"
+    exec("async def solve(self, response):\n" + textwrap.indent(by_hand, "    "), scope)
+
+    async def parse(done: Crawl, spider: Any, response: Any) -> None:
+        await scope["solve"](spider, response)
+
+    async with simulator() as capsolver:
+        request = Request(f"{capsolver.site_url}/turnstile/7", meta={"handle_httpstatus_all": True, "dont_retry": True})
+        done = await crawl(capsolver, [request], parse=parse)
+        assert done.ours()["accepted/turnstile"] == 1
+
+
+@deferred_f_from_coro_f
 async def test_the_first_spider_works() -> None:
     (source,) = re.findall(r"```python\n(import scrapy\n.*?)```", README, re.DOTALL)
     async with simulator() as capsolver:
@@ -98,8 +116,6 @@ async def test_without_the_addon_as_the_readme_says() -> None:
     (line,) = re.findall(r"`(DOWNLOADER_MIDDLEWARES = .*?)`", README)
     scope: dict[str, Any] = {}
     exec(line, scope)
-    from tests.crawls import crawl
-
     async with simulator() as capsolver:
         request = Request(f"{capsolver.site_url}/turnstile/7", meta={"capsolver": True})
         done = await crawl(capsolver, [request], ADDONS={}, DOWNLOADER_MIDDLEWARES=scope["DOWNLOADER_MIDDLEWARES"])

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from scrapy_capsolver.families.clearance import Grant
     from scrapy_capsolver.families.token import TokenFamily
     from scrapy_capsolver.reporting import Reporter
-    from scrapy_capsolver.service import CapSolver
+    from scrapy_capsolver.service import Service
     from scrapy_capsolver.settings import CapSolverSettings
     from scrapy_capsolver.solving.solver import Solved
     from scrapy_capsolver.which import Flags
@@ -95,7 +95,7 @@ class ByHand:
     """The solves that the code of a spider asks for."""
 
     def __init__(
-        self, crawler: Crawler, settings: CapSolverSettings, capsolver: CapSolver, report: Reporter, flags: Flags
+        self, crawler: Crawler, settings: CapSolverSettings, capsolver: Service, report: Reporter, flags: Flags
     ) -> None:
         self._crawler = crawler
         self._settings = settings

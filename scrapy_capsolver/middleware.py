@@ -37,7 +37,7 @@ from scrapy_capsolver.order import ORDER, misplacements
 from scrapy_capsolver.playwright import CALLBACK, can_take_cookies, take_cookies
 from scrapy_capsolver.proxies import proxy_of
 from scrapy_capsolver.reporting import Reporter
-from scrapy_capsolver.service import CapSolver
+from scrapy_capsolver.service import Service
 from scrapy_capsolver.session import session_of, with_cookies
 from scrapy_capsolver.settings import SettingError, is_enabled, read_settings, unknown_settings
 from scrapy_capsolver.sites import may_send, site_of
@@ -111,7 +111,7 @@ class CapSolverMiddleware:
             else set()
         )
         try:
-            self._capsolver = CapSolver(crawler, self.settings, self._count)
+            self._capsolver = Service(crawler, self.settings, self._count)
         except StoreError as error:
             raise NotConfigured(f"CAPSOLVER_STORE is {self.settings.store!r}: {error}") from None
         self._outcomes = self._capsolver.outcomes

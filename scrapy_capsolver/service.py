@@ -45,7 +45,7 @@ _CLOSE_SECONDS = 0.5  # to tell CapSolver the last, and then for connections tha
 _STATE_KEY = "capsolver"  # in ``spider.state``, which Scrapy keeps from one run of a crawl to the next, with a JOBDIR
 
 
-class CapSolver:
+class Service:
     """One account's client and solver, and the requests that wait for them."""
 
     clock: Clock | None = None

@@ -445,7 +445,7 @@ SPIDER = """
             pipeline.ours = CapSolver.from_crawler(crawler)
             return pipeline
 
-        async def process_item(self, item):
+        async def process_item(self, item, spider=None):
             flag = captcha.turnstile(website_key=item["key"], website_url=item["url"])
             print(json.dumps("pipeline " + (await self.ours.solve(flag)).family), flush=True)
             return item

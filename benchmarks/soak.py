@@ -30,7 +30,7 @@ from twisted.internet.task import deferLater, react
 
 from benchmarks.faults import Proxy, flagged, money, settled
 from scrapy_capsolver.middleware import CapSolverMiddleware
-from scrapy_capsolver.service import CapSolver
+from scrapy_capsolver.service import Service
 from tests.clocks import FastClock
 from tests.crawls import run, settings_for, simulator
 from tests.fault_proxy import FAULTS, Fault
@@ -208,7 +208,7 @@ async def served() -> None:
 
 
 async def crawled(where: dict[str, str]) -> None:
-    CapSolver.clock = FastClock(SPEED)
+    Service.clock = FastClock(SPEED)
     tell(await crawl_all(REQUESTS, where["api"], where["key"], where["site"]))
 
 

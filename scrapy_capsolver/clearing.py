@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from scrapy.crawler import Crawler
 
     from scrapy_capsolver.families.clearance import ClearanceFamily
-    from scrapy_capsolver.service import CapSolver
+    from scrapy_capsolver.service import Service
     from scrapy_capsolver.settings import CapSolverSettings
     from scrapy_capsolver.solving.clearances import Obtained
     from scrapy_capsolver.solving.solver import Solved
@@ -31,7 +31,7 @@ class Clearing:
     """The clearances of one crawl, in Scrapy's terms."""
 
     def __init__(
-        self, crawler: Crawler, settings: CapSolverSettings, capsolver: CapSolver, count: Callable[[str], None]
+        self, crawler: Crawler, settings: CapSolverSettings, capsolver: Service, count: Callable[[str], None]
     ) -> None:
         self._crawler = crawler
         self._secret = settings.api_key

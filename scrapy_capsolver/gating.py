@@ -35,7 +35,7 @@ def find_challenge(response: Response, flag: Flag, *, tried: bool) -> Challenge 
     if flag.expect is None and (flag.type is None or (tried and "selector" not in flag.fields)):
         seen = [challenge for challenge in seen if challenge.blocked]
     if seen:
-        return seen[0] if flag.type is None else _in_the_authors_words(seen[0], flag)
+        return seen[0] if flag.type is None else in_the_authors_words(seen[0], flag)
     blocked = response.status in BLOCKING_STATUSES
     lacking = flag.expect is not None and page.is_markup
     if flag.type is not None and (blocked or lacking) and _is_complete(flag):
@@ -56,10 +56,10 @@ def challenge_before(request: Request, flag: Flag) -> Challenge:
 def challenge_of_flag(flag: Flag, url: str, reason: str) -> Challenge:
     assert flag.type is not None
     empty = Challenge(family=family_of(flag.type, raw=True).name, type=flag.type, url=url, reasons=(reason,))
-    return _in_the_authors_words(empty, flag)
+    return in_the_authors_words(empty, flag)
 
 
-def _in_the_authors_words(challenge: Challenge, flag: Flag) -> Challenge:
+def in_the_authors_words(challenge: Challenge, flag: Flag) -> Challenge:
     """What the author wrote in the flag goes before what was read from the page."""
     params = {**challenge.params, **flag.fields}
     url = params.pop("websiteURL", challenge.url)

@@ -17,6 +17,7 @@ from scrapy import signals
 from scrapy.exceptions import NotConfigured
 from twisted.internet.error import ConnectError, DNSLookupError
 
+from scrapy_capsolver.by_hand import ByHand
 from scrapy_capsolver.caching import guard_cache
 from scrapy_capsolver.clearing import Clearing
 from scrapy_capsolver.detour import way_back
@@ -33,9 +34,10 @@ from scrapy_capsolver.families.clearance import ClearanceFamily
 from scrapy_capsolver.families.token import TokenFamily
 from scrapy_capsolver.gating import challenge_before, find_challenge
 from scrapy_capsolver.order import ORDER, misplacements
+from scrapy_capsolver.playwright import CALLBACK, can_take_cookies, take_cookies
 from scrapy_capsolver.proxies import proxy_of
 from scrapy_capsolver.reporting import Reporter
-from scrapy_capsolver.service import CapSolver
+from scrapy_capsolver.service import Service
 from scrapy_capsolver.session import session_of, with_cookies
 from scrapy_capsolver.settings import SettingError, is_enabled, read_settings, unknown_settings
 from scrapy_capsolver.sites import may_send, site_of
@@ -77,6 +79,7 @@ ERROR_KEY = "capsolver_error"
 SOLVED_FLAG = "capsolver"
 FAILED_FLAG = "capsolver_failed"
 
+ZYTE_API = "raw_api_response"  # what the responses of scrapy-zyte-api have
 SEND_MARGIN = 10.0  # seconds of a token's life that the way to the site may take
 
 
@@ -108,10 +111,11 @@ class CapSolverMiddleware:
             else set()
         )
         try:
-            self._capsolver = CapSolver(crawler, self.settings, self._count)
+            self._capsolver = Service(crawler, self.settings, self._count)
         except StoreError as error:
             raise NotConfigured(f"CAPSOLVER_STORE is {self.settings.store!r}: {error}") from None
         self._outcomes = self._capsolver.outcomes
+        self.by_hand = ByHand(crawler, self.settings, self._capsolver, self._report, self._flags)
         self._clearing = Clearing(crawler, self.settings, self._capsolver, self._count)
         self._queue = DownloadQueue(crawler, lambda request: bool(request.meta.get(KEY, {}).get("carrier")))
 
@@ -212,6 +216,11 @@ class CapSolverMiddleware:
             if "cached" in response.flags and not request.meta.get("dont_cache"):
                 # What the cache holds was gated once: look whether it still is.
                 return self._resend(request, trail)
+            if hasattr(response, ZYTE_API) and isinstance(family_named(challenge.family), ClearanceFamily):
+                raise UnsupportedCaptchaError(
+                    "the page came through Zyte API, which sends no clearance and has addresses of its own: have it "
+                    "opened there, or ask for it without"
+                )
             session = session_of(self._crawler, request, response)
             again = await self._past(challenge, request, flag, trail, session)
             return self._hand_over(request, response, trail) if again is None else again
@@ -372,6 +381,11 @@ class CapSolverMiddleware:
         make_task: TaskMaker,
     ) -> Request:
         """Have the site opened, for all of its requests; and ask for the page again."""
+        if not can_take_cookies(request):
+            raise UnsupportedCaptchaError(
+                "its solution is a cookie, and a browser sends those of its context alone: name "
+                f"meta[{CALLBACK!r}] = {take_cookies.__module__ + '.' + take_cookies.__name__!r}"
+            )
 
         async def solve() -> Solved:
             solved = await self._capsolver.solve(self._job(challenge, request, trail, make_task))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from scrapy.utils.defer import maybe_deferred_to_future
@@ -44,7 +45,7 @@ _CLOSE_SECONDS = 0.5  # to tell CapSolver the last, and then for connections tha
 _STATE_KEY = "capsolver"  # in ``spider.state``, which Scrapy keeps from one run of a crawl to the next, with a JOBDIR
 
 
-class CapSolver:
+class Service:
     """One account's client and solver, and the requests that wait for them."""
 
     clock: Clock | None = None
@@ -111,16 +112,16 @@ class CapSolver:
             return fail(CaptchaCancelledError("not tried: the crawl is stopping", open_task=plain(job.resume)))
         return self._solver.solve(job)
 
-    async def wait(self, outcome: Deferred[T], *, shared: bool = False) -> T:
+    async def wait(self, outcome: Deferred[T], *, shared: bool = False, lend: bool = True) -> T:
         """Wait with a slot lent to the engine. Raises CaptchaCancelledError soon after the crawl began to stop.
 
-        ``shared``: of :attr:`clearances`, which tell all who wait when they are cancelled.
+        ``lend``: False where it is no request that waits, and holds a slot. ``shared``: of :attr:`clearances`, which tell all who wait when they are cancelled.
         """
         (self._sharing if shared else self._waiting).add(outcome)
         if not self._watch.running:
             self._watch.start(_LOOK_SECONDS, now=False)
         try:
-            with self._slots.lend():
+            with self._slots.lend() if lend else nullcontext():
                 return await maybe_deferred_to_future(outcome)
         except (asyncio.CancelledError, CancelledError):
             # Never out of a hook: Scrapy's engine would wait for this request for ever.

@@ -55,11 +55,12 @@ class Flags:
             flag: Flag | None = self._default
         else:
             flag = parse_flag(value, f'request.meta["{META_KEY}"]')
-        if flag is None or not url.startswith(("http://", "https://")) or not self._is_allowed(url, count=first):
+        if flag is None or not url.startswith(("http://", "https://")) or not self.allows(url, count=first):
             return None
         return flag
 
-    def _is_allowed(self, url: str, *, count: bool) -> bool:
+    def allows(self, url: str, *, count: bool = True) -> bool:
+        """Is it in CAPSOLVER_ALLOWED_DOMAINS? One that is not is told, and counted where ``count`` says so."""
         domains = self._allowed_domains
         if not domains:
             return True

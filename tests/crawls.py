@@ -11,7 +11,7 @@ from scrapy.utils.defer import deferred_from_coro, maybe_deferred_to_future
 from scrapy.utils.test import get_crawler
 from twisted.internet.task import deferLater
 
-from scrapy_capsolver.service import CapSolver
+from scrapy_capsolver.service import Service
 from scrapy_capsolver.simulator import Simulator
 from tests.clocks import FastClock
 
@@ -65,12 +65,12 @@ async def simulator(**kwargs: Any) -> AsyncIterator[Simulator]:
     kwargs = {"speed": SPEED, "latency": 0.0, **kwargs}
     simulator = Simulator(**kwargs)
     await maybe_deferred_to_future(simulator.start())
-    clock = CapSolver.clock
-    CapSolver.clock = FastClock(kwargs["speed"])
+    clock = Service.clock
+    Service.clock = FastClock(kwargs["speed"])
     try:
         yield simulator
     finally:
-        CapSolver.clock = clock
+        Service.clock = clock
         await maybe_deferred_to_future(simulator.stop())
 
 

@@ -12,6 +12,7 @@ from scrapy.settings import Settings
 from scrapy.utils.misc import load_object
 
 import scrapy_capsolver
+from scrapy_capsolver import captcha
 from scrapy_capsolver import settings as settings_module
 from scrapy_capsolver.api.codes import DESCRIPTIONS, INVALID_TASK_DATA, RULES
 from scrapy_capsolver.families import FAMILIES, PRICES, RETIRED
@@ -159,7 +160,7 @@ def page_of(family: str) -> str:
 
 
 def flags() -> Iterator[tuple[str, Any]]:
-    """(page, flag): the values of "capsolver" in dicts, and those that are assigned to ``capsolver``, as far as they are written out."""
+    """(page, flag): the values of "capsolver" in dicts, those that are assigned to ``capsolver``, as far as they are written out, and what builders give."""
     for page in PAGES:
         for _, source in blocks(page, "python"):
             for node in ast.walk(ast.parse(source)):
@@ -172,9 +173,15 @@ def flags() -> Iterator[tuple[str, Any]]:
                 else:
                     assigned = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == META_KEY
                     given = [node.value] if assigned else []
+                if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("captcha."):
+                    yield page, eval(compile(ast.Expression(node), page, "eval"), {"captcha": captcha})
                 for value in given:
                     if not any(isinstance(part, (ast.Call, ast.Name)) for part in ast.walk(value)):
                         yield page, ast.literal_eval(value)
+
+
+def test_every_builder_is_told_of() -> None:
+    assert all(f"``{name}``" in PAGES["docs/spiders.rst"] for name in captcha.__all__)
 
 
 @pytest.mark.parametrize(("page", "flag"), list(flags()))

@@ -17,7 +17,7 @@ from twisted.internet.defer import fail
 from twisted.internet.task import deferLater
 
 from scrapy_capsolver.errors import CaptchaCancelledError
-from scrapy_capsolver.service import CapSolver
+from scrapy_capsolver.service import Service
 from scrapy_capsolver.slots import close_spider
 from tests.crawls import Crawl, crawl, download, simulator
 from tests.processes import ask, running, simulator_process
@@ -84,10 +84,10 @@ async def test_an_inline_download_does_not_spin_while_the_crawl_stops(tmp_path: 
 async def test_no_cancelled_error_leaves_a_hook(monkeypatch: pytest.MonkeyPatch) -> None:
     """Scrapy's engine would wait for ever for a request whose hook raised one."""
 
-    def cancelled(self: CapSolver, *args: Any) -> Any:
+    def cancelled(self: Service, *args: Any) -> Any:
         return fail(asyncio.CancelledError())
 
-    monkeypatch.setattr(CapSolver, "solve", cancelled)
+    monkeypatch.setattr(Service, "solve", cancelled)
     async with simulator() as capsolver:
         done = await crawl(capsolver, ["/turnstile/1"])
         assert type(done.error) is CaptchaCancelledError

@@ -87,6 +87,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="NAME, NAME:N, NAME/K or NAME%%P: a quirk for all occasions, the first N, each K-th, or P percent",
     )
+    parser.add_argument(
+        "--until-stdin-closes", action="store_true", help="end when standard input does, as it does with its other end"
+    )
+
+
+def _end_with_stdin(reactor: Any) -> None:
+    # They import the reactor.
+    from twisted.internet.protocol import Protocol  # noqa: PLC0415
+    from twisted.internet.stdio import StandardIO  # noqa: PLC0415
+
+    class Input(Protocol):
+        def connectionLost(self, reason: object = None) -> None:  # noqa: N802 - Twisted's name
+            if reactor.running:
+                reactor.stop()
+
+    StandardIO(Input())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -131,6 +147,8 @@ def serve(options: argparse.Namespace, tell: Callable[[Simulator], None]) -> int
         started: Any = simulator.start()
         started.addCallbacks(lambda _: tell(simulator), give_up)
 
+    if options.until_stdin_closes:
+        reactor.callWhenRunning(_end_with_stdin, reactor)
     reactor.callWhenRunning(begin)
     reactor.addSystemEventTrigger("before", "shutdown", simulator.stop)
     reactor.run()

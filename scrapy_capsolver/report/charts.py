@@ -86,6 +86,7 @@ def _look(series: Sequence[Series], tell: Callable[[float], str]) -> dict[str, A
         "width": WIDTH,
         "margin": 6,
         "margin_right": 14,
+        "margin_bottom": 14,  # labels that lean come out longer than it reckons
         "spacing": 8,
         "show_legend": False,  # the page has it, where it can be read on a phone
         "value_formatter": tell,

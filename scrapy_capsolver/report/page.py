@@ -28,7 +28,7 @@ _TIMES_TOLD = 6  # on the timeline's axis
 
 PICK_UP_NOTE = (
     "A solution comes to be at CapSolver some time between the last query that was answered with “not yet” and the one that "
-    "brought it; nobody tells when. So this is the longest that it can have lain ready, and half of it is what to expect."
+    "brought it; nobody tells when. So this is the longest that it can have lain ready, and half of it is what to expect. Pauses that CapSolver asked for are in it."
 )
 
 

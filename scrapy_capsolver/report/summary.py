@@ -39,17 +39,17 @@ def remarks_of(figures: Figures) -> list[str]:
     total = figures.total
     if total.possible.tasks:
         remarks.append(
-            f"Beside this, {whole(total.possible.tasks)} tasks may have been charged, for {usd(total.possible.nano_usd)} USD: "
-            "nobody knows what became of them."
+            f"Tasks beside these that may have been charged: {whole(total.possible.tasks)}, for "
+            f"{usd(total.possible.nano_usd)} USD. Nobody knows what became of them."
         )
     if figures.unpriced:
         names = ", ".join(plain(name) or "others" for name in figures.unpriced)
         remarks.append(
-            f"{whole(sum(figures.unpriced.values()))} solutions are in no sum, since their price is not known "
-            f"({names}): CAPSOLVER_PRICES can name it."
+            f"Solutions that are in no sum, since their price is not known: {whole(sum(figures.unpriced.values()))} ({names}). "
+            "CAPSOLVER_PRICES can name it."
         )
     if total.open:
-        remarks.append(f"{whole(total.open)} tasks are open.")
+        remarks.append(f"Tasks that were open when the store was read: {whole(total.open)}.")
     if figures.from_ledger:
         remarks.append(
             "A store knows the money alone: times, failed requests and what sites accepted are in the report of a crawl "

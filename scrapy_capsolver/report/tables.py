@@ -88,6 +88,8 @@ def acceptance(figures: Figures) -> Table:
         return (family_name(line.name), *counts, share(line.accepted, judged))
 
     lines = [line for line in figures.families if line.accepted or line.rejected or line.handed_over]
+    if figures.from_ledger:  # it knows rejections, and nothing to compare them with
+        lines = []
     columns = ("Family", "Accepted", "Rejected", "Handed to the spider", "Accepted, of both")
     return Table("Acceptance", columns, [row(line) for line in lines], frozenset({"Family"}))
 

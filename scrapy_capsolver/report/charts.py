@@ -80,12 +80,16 @@ def _look(series: Sequence[Series], tell: Callable[[float], str]) -> dict[str, A
         transition="none",
         colors=tuple(f"var(--{colour})" for _, colour, _ in series),
     )
+    most = max((value for _, _, values in series for value in values), default=0)
+    # Few things have no halves.
+    ticks = {"y_labels": list(range(int(most) + 1))} if tell is whole and most < 5 else {}
     return {
+        **ticks,
         "style": style,
         "js": (),
         "width": WIDTH,
         "margin": 6,
-        "margin_right": 14,
+        "margin_right": 26,
         "margin_bottom": 14,  # labels that lean come out longer than it reckons
         "spacing": 8,
         "show_legend": False,  # the page has it, where it can be read on a phone

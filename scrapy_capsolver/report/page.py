@@ -79,20 +79,17 @@ def page_of(figures: Figures) -> str:
 def _cards(figures: Figures) -> list[tuple[str, str, str, str]]:
     """Name, value, unit, and a word on it."""
     total = figures.total
+    part = f"{share(total.wasted.nano_usd, total.solved.nano_usd)} of it" if total.wasted.nano_usd else ""
+    unsolved = f"and {whole(total.failed)} tasks not solved, at no charge" if total.failed else ""
     cards = [
         ("Spent", usd(total.solved.nano_usd), "USD", "estimated, by the price table"),
-        (
-            "Of no use",
-            usd(total.wasted.nano_usd),
-            "USD",
-            f"{share(total.wasted.nano_usd, total.solved.nano_usd)} of it",
-        ),
-        ("Solutions", whole(total.solved.tasks), "", f"{whole(total.failed)} more tasks were not solved, at no charge"),
+        ("Of no use", usd(total.wasted.nano_usd), "USD", part),
+        ("Solutions", whole(total.solved.tasks), "", unsolved),
     ]
     if not figures.from_ledger:
         judged = total.accepted + total.rejected
         cards += [
-            ("Accepted", share(total.accepted, judged), "", f"by their sites, of {whole(judged)}"),
+            ("Accepted", share(total.accepted, judged), "", f"by their sites, of {whole(judged)}" if judged else ""),
             (
                 "Requests failed",
                 whole(figures.requests_failed),

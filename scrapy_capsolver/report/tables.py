@@ -6,6 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from scrapy_capsolver.report.figures import POSSIBLE
 from scrapy_capsolver.report.words import clock, family_name, plain, seconds, share, usd, whole
 
 if TYPE_CHECKING:
@@ -78,7 +79,13 @@ def _money(line: Line) -> tuple[str, ...]:
 def waste(figures: Figures) -> Table:
     rows = [(one.reason, whole(one.tasks), usd(one.nano_usd), one.meaning, one.to_do) for one in figures.waste]
     columns = ("Reason", "Tasks", "USD", "Meaning", "What to do")
-    return Table("Money of no use, by reason", columns, rows, frozenset({"Reason", "Meaning", "What to do"}))
+    beside = any(one.reason in POSSIBLE for one in figures.waste)
+    note = (
+        f"{' and '.join(POSSIBLE)} stand beside what was spent: nobody knows whether they were charged."
+        if beside
+        else ""
+    )
+    return Table("Of no use, by reason", columns, rows, frozenset({"Reason", "Meaning", "What to do"}), note)
 
 
 def acceptance(figures: Figures) -> Table:

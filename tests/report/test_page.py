@@ -56,7 +56,7 @@ def test_the_page_shows_the_figures() -> None:
     assert {name: int(cells[0]) for name, cells in table(page, "By family").items()} == {
         NAMES[line.name]: line.solved.tasks for line in figures.families
     }
-    assert {name: int(cells[0]) for name, cells in table(page, "Money of no use, by reason").items()} == {
+    assert {name: int(cells[0]) for name, cells in table(page, "Of no use, by reason").items()} == {
         one.reason: one.tasks for one in figures.waste
     }
     failures = table(page, "Requests that failed")

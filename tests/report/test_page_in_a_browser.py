@@ -109,6 +109,16 @@ def test_it_can_be_read(path: Path, scheme: str, width: int) -> None:
     assert found["cut"] == []
 
 
+@pytest.mark.parametrize("requests", [1, 2, 3, 5, 30])
+def test_a_small_crawl_can_be_read_as_well(tmp_path: Path, requests: int) -> None:
+    page = tmp_path / "report.html"
+    write_report(crawl_of(requests), str(page))
+    found = look(page, "light", PHONE)
+    assert found["width"] <= PHONE
+    assert found["cut"] == []
+    assert all(drawn and inside for _, _, _, drawn, inside in found["charts"])
+
+
 def test_tables_have_headers(path: Path) -> None:
     tables = look(path, "light", 1100)["tables"]
     assert len(tables) >= 8

@@ -141,6 +141,8 @@ async def test_a_wrong_setting_is_told_before_the_crawl(tmp_path: Path, caplog: 
     async with simulator() as capsolver:
         await crawl(capsolver, ["/free/1"], CAPSOLVER_REPORT=str(tmp_path / "no" / "report.html"))
     (line,) = [one.getMessage() for one in caplog.records if "CAPSOLVER_REPORT" in one.getMessage()]
+    assert "CAPSOLVER_REPORT is '" in line
+    assert "it takes the path of a .html or .json file" in line
     assert f"there is no directory {tmp_path}/no" in line
 
 

@@ -116,8 +116,6 @@ def _svg(chart: Any, name: str, summary: str) -> Markup:
                     parent.remove(child)
         for one in root.iter():
             tag = one.tag.rpartition("}")[2]
-            if one is not root:
-                one.attrib.pop("id", None)  # the same in each chart, for a script that is not there
             if tag == "desc" and one.get("class") == "value":  # shown when the mouse rests on a bar
                 one.tag = one.tag.replace("desc", "title")
                 one.attrib.pop("class")

@@ -36,6 +36,8 @@ from scrapy_capsolver.gating import challenge_before, find_challenge
 from scrapy_capsolver.order import ORDER, misplacements
 from scrapy_capsolver.playwright import CALLBACK, can_take_cookies, take_cookies
 from scrapy_capsolver.proxies import proxy_of
+from scrapy_capsolver.report.files import ReportError, write_report
+from scrapy_capsolver.report.recorder import Recorder
 from scrapy_capsolver.reporting import Reporter
 from scrapy_capsolver.service import Service
 from scrapy_capsolver.session import session_of, with_cookies
@@ -99,7 +101,8 @@ class CapSolverMiddleware:
             logger.warning(line)
         assert crawler.stats is not None
         self._crawler = crawler
-        self._report = Reporter(crawler.stats)
+        self._recorder = Recorder() if self.settings.report else None
+        self._report = Reporter(crawler.stats, self._recorder)
         self._count = self._report.count
         self._flags = Flags(auto=self.settings.auto, allowed_domains=self.settings.allowed_domains, count=self._count)
         self._attempts = 1 + self.settings.retry_times
@@ -111,7 +114,7 @@ class CapSolverMiddleware:
             else set()
         )
         try:
-            self._capsolver = Service(crawler, self.settings, self._count)
+            self._capsolver = Service(crawler, self.settings, self._count, self._recorder)
         except StoreError as error:
             raise NotConfigured(f"CAPSOLVER_STORE is {self.settings.store!r}: {error}") from None
         self._outcomes = self._capsolver.outcomes
@@ -134,8 +137,17 @@ class CapSolverMiddleware:
         for wrong in misplacements(getattr(chain, "middlewares", ()), self):
             logger.warning("CapSolverMiddleware stands %s: its order number should be %d", wrong, ORDER)
 
-    async def _spider_closed(self) -> None:
+    async def _spider_closed(self, spider: Spider, reason: str) -> None:
         await self._capsolver.close()
+        if self._recorder is not None:
+            assert self._crawler.stats is not None
+            record = self._recorder.finish(spider.name, reason, self._crawler.stats.get_stats())
+            try:
+                write_report(record, self.settings.report)
+            except ReportError as error:
+                logger.error("CAPSOLVER_REPORT: %s", error)
+            else:
+                logger.info("Report of the captchas: %s", self.settings.report)
 
     # The way out
 

@@ -8,12 +8,14 @@ from urllib.parse import urlsplit
 
 from scrapy_capsolver.errors import CaptchaCancelledError, CaptchaError
 from scrapy_capsolver.identity import host_of
+from scrapy_capsolver.solving.watcher import Nobody
 
 if TYPE_CHECKING:
     from scrapy.statscollectors import StatsCollector
 
     from scrapy_capsolver.families import Challenge
     from scrapy_capsolver.solving.solver import Solved
+    from scrapy_capsolver.solving.watcher import Watcher
 
 logger = logging.getLogger(__name__)
 
@@ -21,8 +23,9 @@ logger = logging.getLogger(__name__)
 class Reporter:
     """Stats, all beginning with ``capsolver/``, and log lines."""
 
-    def __init__(self, stats: StatsCollector) -> None:
+    def __init__(self, stats: StatsCollector, watcher: Watcher | None = None) -> None:
         self._stats: Any = stats
+        self._watcher: Watcher = watcher or Nobody()
 
     def count(self, name: str, value: float = 1) -> None:
         key = f"capsolver/{name}"
@@ -39,6 +42,7 @@ class Reporter:
         """``attempts`` are the tasks for this request so far."""
         self.count(f"solved/{challenge.family}")
         self.count(f"solve_seconds/{challenge.family}", solved.seconds)
+        self._watcher.solved(solved)
         logger.info(
             "Solved %s at %s in %.1f s (attempt %d, %d polls)",
             challenge.family,
@@ -54,6 +58,7 @@ class Reporter:
         if challenge is not None:
             url = urlsplit(challenge.url)  # its query may hold secrets
             error.add_context(f"{challenge.family} at {url.hostname}{url.path[:80]}")
+        self._watcher.failed(error, "" if challenge is None else challenge.family)
         # One line told what the breaker refuses, what others wait for, and that the crawl stops, when that began.
         told = isinstance(error.__cause__, CaptchaError) or isinstance(error, CaptchaCancelledError)
         logger.log(logging.DEBUG if told else logging.WARNING, "%s", error.message)

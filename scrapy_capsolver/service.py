@@ -14,13 +14,14 @@ from twisted.internet.task import LoopingCall
 from scrapy_capsolver.api.client import CapSolverClient
 from scrapy_capsolver.errors import CaptchaCancelledError
 from scrapy_capsolver.families import FAMILIES, PRICES, SolutionKind
+from scrapy_capsolver.progress import Progress, Tally
 from scrapy_capsolver.slots import SlotLender, close_spider, is_stopping
 from scrapy_capsolver.solving.account import Account
 from scrapy_capsolver.solving.breaker import Breaker
 from scrapy_capsolver.solving.clearances import Clearances
 from scrapy_capsolver.solving.feedback import Feedback
 from scrapy_capsolver.solving.job import Note, plain
-from scrapy_capsolver.solving.ledger import Ledger
+from scrapy_capsolver.solving.ledger import NANO, Ledger
 from scrapy_capsolver.solving.limits import Limits
 from scrapy_capsolver.solving.outcomes import Outcomes
 from scrapy_capsolver.solving.sites import SiteStops
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from scrapy_capsolver.settings import CapSolverSettings
     from scrapy_capsolver.solving.clock import Clock
     from scrapy_capsolver.solving.job import Job
+    from scrapy_capsolver.solving.watcher import Watcher
 
     T = TypeVar("T")
 
@@ -51,7 +53,13 @@ class Service:
     clock: Clock | None = None
     """For tests: what tells the time instead of the reactor."""
 
-    def __init__(self, crawler: Crawler, settings: CapSolverSettings, count: Callable[[str, float], None]) -> None:
+    def __init__(
+        self,
+        crawler: Crawler,
+        settings: CapSolverSettings,
+        count: Callable[[str, float], None],
+        watcher: Watcher | None = None,
+    ) -> None:
         # Not at module level: that would install Twisted's default reactor.
         from twisted.internet import reactor
 
@@ -76,7 +84,7 @@ class Service:
             exhausted=self._exhausted,
         )
         self._ledger = Ledger(
-            getattr(crawler.spidercls, "name", None) or "", {**PRICES, **settings.prices}, store, count
+            getattr(crawler.spidercls, "name", None) or "", {**PRICES, **settings.prices}, store, count, watcher
         )
         self._solver = Solver(
             self._client,
@@ -97,6 +105,7 @@ class Service:
         self._waiting: set[Deferred[Any]] = set()
         self._sharing: set[Deferred[Any]] = set()
         self._watch = LoopingCall(self._look)
+        self._progress = Progress(self._clock, crawler.settings.getfloat("LOGSTATS_INTERVAL"), self._tally)
         self._count = count
         self._closes = False
         self._resumed = False
@@ -120,6 +129,7 @@ class Service:
         (self._sharing if shared else self._waiting).add(outcome)
         if not self._watch.running:
             self._watch.start(_LOOK_SECONDS, now=False)
+        self._progress.begin()
         try:
             with self._slots.lend() if lend else nullcontext():
                 return await maybe_deferred_to_future(outcome)
@@ -132,6 +142,17 @@ class Service:
 
     def is_stopping(self) -> bool:
         return self._closes or is_stopping(self._crawler)
+
+    def _tally(self) -> Tally:
+        stats = self._crawler.stats.get_stats() if self._crawler.stats is not None else {}
+
+        def sum_of(kind: str) -> int:
+            return sum(times for name, times in stats.items() if name.startswith(f"capsolver/{kind}/"))
+
+        waiting = len(self._waiting) + len(self._sharing)
+        return Tally(
+            self._ledger.open_tasks, waiting, sum_of("solved"), sum_of("failed"), self._ledger.nano_spent / NANO
+        )
 
     def adopt(self, note: dict[str, Any]) -> None:
         """A request brings an open task from an earlier run of this crawl."""
@@ -174,6 +195,7 @@ class Service:
 
     async def close(self) -> None:
         """Give up what is left, settle the accounts, and close the connections."""
+        self._progress.close()
         self._cancel_all()
         if self._watch.running:
             self._watch.stop()

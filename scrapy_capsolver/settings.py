@@ -55,6 +55,7 @@ class CapSolverSettings:
     user_agents: tuple[str, ...] = ()
     store: str = "memory"
     prices: Mapping[str, float] = field(default_factory=dict)
+    report: str = ""
 
     @property
     def api_on_loopback(self) -> bool:
@@ -90,6 +91,7 @@ def read_settings(settings: BaseSettings) -> CapSolverSettings:
         user_agents=_user_agents(settings),
         store=_text(settings, "STORE", defaults.store),
         prices=_prices(settings),
+        report=_report(settings),
     )
 
 
@@ -174,6 +176,19 @@ def _text(settings: BaseSettings, name: str, default: str) -> str:
     if not isinstance(value, str):
         raise _wrong(name, value, "a text")
     return value.strip()
+
+
+def _report(settings: BaseSettings) -> str:
+    """Looked at before the crawl, or its report would be lost after it."""
+    path = _text(settings, "REPORT", "")
+    if path:
+        from scrapy_capsolver.report.files import ReportError, check_target  # noqa: PLC0415 - only where there is one
+
+        try:
+            check_target(path)
+        except ReportError as error:
+            raise _wrong("REPORT", path, f"the path of a .html or .json file, and {error}") from None
+    return path
 
 
 def _flag(settings: BaseSettings, name: str, *, default: bool) -> bool:

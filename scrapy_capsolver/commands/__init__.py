@@ -22,6 +22,7 @@ SUBCOMMANDS = {
     "detect": "Tell which captcha a page or an HTML file shows, and how to flag it; costs nothing",
     "solve": "Get past the captcha of one page, and tell what that took; costs one solve",
     "balance": "The account's balance and packages",
+    "report": "Shows what captchas cost and what came of them: from a report of a crawl, or from the ledger of a store",
     "simulate": "Run a CapSolver and a captcha-gated shop on this machine",
 }
 """Names of the modules, and the first lines of their docstrings (without the full stop)."""

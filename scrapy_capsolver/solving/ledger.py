@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 
+from scrapy_capsolver.solving.watcher import Nobody
 from scrapy_capsolver.stores.base import Spend, TaskRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from scrapy_capsolver.solving.watcher import Watcher
     from scrapy_capsolver.stores import Store
 
 logger = logging.getLogger(__name__)
@@ -62,16 +64,31 @@ class Ledger:
     """
 
     def __init__(
-        self, spider: str, prices: Mapping[str, float], store: Store, count: Callable[[str, float], None]
+        self,
+        spider: str,
+        prices: Mapping[str, float],
+        store: Store,
+        count: Callable[[str, float], None],
+        watcher: Watcher | None = None,
     ) -> None:
         self._spider = spider
         self._prices = {task_type: round(price * NANO / 1000) for task_type, price in prices.items()}
         self._store = store
         self._count = count
+        self._watcher: Watcher = watcher or Nobody()
         self._unpriced: set[str] = set()
         self._open: dict[str, Receipt] = {}  # by the task's id
         self._sites: Counter[str] = Counter()  # nano-dollars
         self._rejections: Counter[str] = Counter()
+
+    @property
+    def open_tasks(self) -> int:
+        return len(self._open)
+
+    @property
+    def nano_spent(self) -> int:
+        """On solutions."""
+        return self._sites.total()
 
     def receipt(self, purpose: Purpose, task_type: str, task_id: str = "") -> Receipt:
         nano = self._prices.get(task_type)
@@ -124,7 +141,16 @@ class Ledger:
         self._waste(receipt, reason)
         if reason == "rejected":
             self._rejections[receipt.site] += 1
+        self._watcher.booked(receipt, reason)
         self._keep(self._store.spend(self._row(receipt, reason), closes=""))
+
+    def accepted(self, receipt: Receipt) -> None:
+        """The site took its solution."""
+        self._watcher.accepted(receipt)
+
+    def handed_over(self, receipt: Receipt) -> None:
+        """The spider has its solution."""
+        self._watcher.handed_over(receipt)
 
     def carried(self, task_id: str) -> Receipt | None:
         """The task's result will be asked for in the crawl's next run."""
@@ -152,6 +178,7 @@ class Ledger:
 
     def _book(self, receipt: Receipt, account: str, *, charged: bool) -> None:
         closes = receipt.task if self._open.pop(receipt.task, None) is not None else ""
+        self._watcher.booked(receipt, account)
         row = self._row(receipt, account)
         self._keep(self._store.spend(row if charged else replace(row, nano_usd=0), closes=closes))
 

@@ -53,7 +53,10 @@ class Outcomes:
     def handed_over(self, ticket: str) -> Mapping[str, Any] | None:
         """The spider has it, and what becomes of it there is not told."""
         pending = self._pending.pop(ticket, None)
-        return None if pending is None else pending.solution
+        if pending is None:
+            return None
+        self._ledger.handed_over(pending.receipt)
+        return pending.solution
 
     def accepted(self, ticket: str) -> Mapping[str, Any] | None:
         """The site took it. Gives the solution, where it is of this run."""
@@ -62,6 +65,7 @@ class Outcomes:
             return None
         receipt = pending.receipt
         self._count(f"accepted/{receipt.family}", 1)
+        self._ledger.accepted(receipt)
         self._stops.succeeded(receipt.purpose, REJECTED)
         self._feedback.tell(receipt.task, invalid=False)
         return pending.solution

@@ -57,6 +57,9 @@ class Solved:
     polls: int
     solved_at: float
     """Unix seconds at which the solution came to be, as far as is known."""
+    pick_up: float | None = None
+    """Seconds from the last query that was answered with "not yet", or from the task's creation, until the solution was in hand: it
+    lay ready for that long at most. None where there was nothing to wait for, or an earlier run waited for it."""
 
 
 class Solver:
@@ -328,6 +331,7 @@ class Solver:
         """Account for a task that is ready, whether or not its solution is of use."""
         receipt, task = job.receipt, job.open_task
         assert receipt is not None
+        pick_up = None if task is None or task.resumed else self._clock.seconds() - task.created - task.asked_age
         self._ledger.paid(receipt)
         self._limits.settle(receipt, charged=True)
         job.receipt = job.open_task = None
@@ -340,7 +344,7 @@ class Solver:
                 possibly_paid=job.lost + 1,
             )
         polls = 0 if task is None else task.queries
-        return Solved(reply.solution, receipt, job.attempts, 0.0, polls, _solved_at(reply.solution))
+        return Solved(reply.solution, receipt, job.attempts, 0.0, polls, _solved_at(reply.solution), pick_up)
 
     def _lose(self, job: Job, why: str) -> NoReturn:
         """What became of a createTask is not known, so it is not sent again."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from scrapy_capsolver.stores.base import Clearance, Key, Spend, Store, StoreError, TaskRow
 from scrapy_capsolver.stores.memory import MemoryStore
-from scrapy_capsolver.stores.sqlite import SQLiteStore
+from scrapy_capsolver.stores.sqlite import SQLiteStore, read_ledger
 
 __all__ = [
     "MEMORY",
@@ -21,6 +21,7 @@ __all__ = [
     "StoreError",
     "TaskRow",
     "open_store",
+    "read_ledger",
 ]
 
 MEMORY = "memory"

@@ -15,6 +15,7 @@ import stat
 import time
 from contextlib import closing, contextmanager, suppress
 from dataclasses import astuple
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scrapy_capsolver.stores.base import Clearance, Key, Spend, StoreError, TaskRow
@@ -64,6 +65,12 @@ _ABANDON = """
 INSERT INTO ledger SELECT spider, site, family, 'abandoned', count(*), sum(nano_usd) FROM tasks WHERE opened < ?
 GROUP BY spider, site, family
 ON CONFLICT DO UPDATE SET tasks = tasks + excluded.tasks, nano_usd = nano_usd + excluded.nano_usd
+"""
+_LEDGER = """
+SELECT spider, site, family, account, tasks, nano_usd FROM ledger
+UNION ALL
+SELECT spider, site, family, CASE WHEN opened < ? THEN 'abandoned' ELSE 'open' END AS state, count(*), sum(nano_usd) FROM tasks
+GROUP BY spider, site, family, state
 """
 _DELETE = """
 DELETE FROM clearances
@@ -157,6 +164,20 @@ class SQLiteStore:
         if not self._told:
             self._told = True
             logger.warning("CAPSOLVER_STORE: what comes from here on is kept in memory alone: %s", error)
+
+
+def read_ledger(path: str) -> list[Spend]:
+    """The ledger in the file, which is not changed. Tasks that are open now are on an account ``open``. Raises StoreError."""
+    try:
+        with closing(
+            sqlite3.connect(f"{Path(path).resolve().as_uri()}?mode=ro", timeout=_BUSY_SECONDS, uri=True)
+        ) as connection:
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            if version != _VERSION:
+                raise StoreError(f"its version is {version}, and this is version {_VERSION}")
+            return [Spend(*row) for row in connection.execute(_LEDGER, (time.time() - _TASK_SECONDS,))]
+    except sqlite3.Error as error:
+        raise StoreError(f"it cannot be read: {error}") from error
 
 
 def _open(path: str) -> sqlite3.Connection:

@@ -58,7 +58,7 @@ async def measure(config: dict[str, Any], reactor: Any) -> dict[str, Any]:
     from scrapy.utils.test import get_crawler
 
     from scrapy_capsolver.reporting import Reporter
-    from scrapy_capsolver.service import CapSolver
+    from scrapy_capsolver.service import Service
     from scrapy_capsolver.settings import read_settings
     from scrapy_capsolver.solving import poller as polling
     from scrapy_capsolver.solving.job import Job
@@ -75,7 +75,7 @@ async def measure(config: dict[str, Any], reactor: Any) -> dict[str, Any]:
     crawler = get_crawler(settings_dict=values)
     settings = read_settings(Settings(values))
     assert crawler.stats is not None
-    capsolver = CapSolver(crawler, settings, Reporter(crawler.stats).count)
+    capsolver = Service(crawler, settings, Reporter(crawler.stats).count)
     solver, task = capsolver._solver, config["task"]
     poller = solver._poller
     for seconds in config["known"]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scrapy_capsolver.service import CapSolver
+from scrapy_capsolver.service import Service
 from scrapy_capsolver.solving import poller
 from tests.clocks import FastClock
 
@@ -17,7 +17,7 @@ _set: dict[str, Any] = {}
 def set_up(api_url: str, key: str, speed: float) -> None:
     _set.update({"CAPSOLVER_API_URL": api_url, "CAPSOLVER_API_KEY": key})
     if speed != 1:
-        CapSolver.clock = FastClock(speed)
+        Service.clock = FastClock(speed)
         # CPU is not compressed, so the bound that protects it stays as it is in real time.
         poller.POLLS_PER_SECOND /= speed
 

@@ -5,11 +5,18 @@ They are narrow, so that their text can be read on a phone as well; what they sh
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
-import pygal
 from markupsafe import Markup
+
+# It adds a finder for map plugins to Python's own, which is of a kind so old that Python 3.10 and 3.11 warn at every import
+# from then on. There are no maps here.
+_finders = tuple(sys.meta_path)
+import pygal
 from pygal.style import Style
+
+sys.meta_path[:] = [finder for finder in sys.meta_path if finder in _finders]
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -16,7 +16,8 @@ _finders = tuple(sys.meta_path)
 import pygal
 from pygal.style import Style
 
-sys.meta_path[:] = [finder for finder in sys.meta_path if finder in _finders]
+for _finder in [one for one in sys.meta_path if type(one).__module__ == "pygal" and one not in _finders]:
+    sys.meta_path.remove(_finder)  # and no other: importlib_metadata, which it needs, has put one in place of Python's
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

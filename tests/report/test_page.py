@@ -111,7 +111,8 @@ def test_drawing_charts_leaves_no_warning_at_later_imports() -> None:
     code = (
         "import sys; before = list(sys.meta_path)\n"
         "import scrapy_capsolver.report.page\n"
-        "import wave, colorsys\n"
+        "import wave, colorsys, importlib.metadata\n"
+        "importlib.metadata.version('twisted')\n"
         "print([finder for finder in sys.meta_path if finder not in before])"
     )
     done = subprocess.run(

@@ -88,8 +88,8 @@ async def test_in_a_crawl(caplog: pytest.LogCaptureFixture) -> None:
         done = await crawl(capsolver, paths, LOGSTATS_INTERVAL=2, CAPSOLVER_RETRY_TIMES=0, CAPSOLVER_CONCURRENCY=3)
     found = lines(caplog)
     assert found
-    assert found[0][1] == 7
-    assert max(line[0] for line in found) == 3
+    assert 0 < max(line[0] for line in found) <= 3
+    assert 3 <= max(line[1] for line in found) <= 7  # not all have met their captcha at the first line
     for before, after in itertools.pairwise(found):
         assert (after[2] - before[2], after[4] - before[4]) == (after[3], after[5])
     stats = done.ours()

@@ -5,11 +5,19 @@ They are narrow, so that their text can be read on a phone as well; what they sh
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
-import pygal
 from markupsafe import Markup
+
+# It adds a finder for map plugins to Python's own, which is of a kind so old that Python 3.10 and 3.11 warn at every import
+# from then on. There are no maps here.
+_finders = tuple(sys.meta_path)
+import pygal
 from pygal.style import Style
+
+for _finder in [one for one in sys.meta_path if type(one).__module__ == "pygal" and one not in _finders]:
+    sys.meta_path.remove(_finder)  # and no other: importlib_metadata, which it needs, has put one in place of Python's
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 
 import pytest
 from parsel import Selector
@@ -103,6 +105,21 @@ def test_nothing_but_the_page() -> None:
         assert page.xpath("//@*[starts-with(name(), 'on')]").getall() == []
         policy = page.css("meta[http-equiv=Content-Security-Policy]::attr(content)").get("")
         assert policy.startswith("default-src 'none'; style-src 'unsafe-inline'")
+
+
+def test_drawing_charts_leaves_no_warning_at_later_imports() -> None:
+    code = (
+        "import sys; before = list(sys.meta_path)\n"
+        "import scrapy_capsolver.report.page\n"
+        "import wave, colorsys, importlib.metadata\n"
+        "importlib.metadata.version('twisted')\n"
+        "print([finder for finder in sys.meta_path if finder not in before])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error::ImportWarning", "-c", code], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "PluginImportFixer" not in done.stdout
 
 
 def test_what_is_planted_is_text() -> None:

@@ -28,12 +28,7 @@ def test_scrapy_pays_nothing_for_it() -> None:
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment_of(), capture_output=True, text=True, check=True
     )
-    assert done.stdout.split() == [
-        "scrapy_capsolver",
-        "scrapy_capsolver.addon",
-        "scrapy_capsolver.commands",
-        "scrapy_capsolver.errors",
-    ]
+    assert done.stdout.split() == ["scrapy_capsolver", "scrapy_capsolver.commands"]
 
 
 def test_every_module_is_a_subcommand_with_its_own_help() -> None:

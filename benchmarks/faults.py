@@ -80,7 +80,7 @@ def _quirk_cases() -> Iterator[Case]:
             if name in {"key-temp-blocked", "settlement-failed"}:
                 quirk = f"{call}-{name}/5"
             elif name == "ip-banned":  # half an hour: once
-                quirk, requests, speed = f"{call}-{name}/5", 6, 500.0
+                quirk, requests, speed = f"{call}-{name}/5", 6, 200.0
             yield Case(quirk, quirk=quirk, requests=requests, speed=speed)
     for name in OUTCOMES:
         yield Case(f"{name}/3", quirk=f"{name}/3", speed=60.0 if name == "task-timeout" else 20.0)
@@ -148,7 +148,10 @@ def timed() -> Iterator[Timing]:
             timing.solves += 1
             timing.open -= 1
             if passed[0]:
-                timing.over = max(timing.over, clock.seconds() - passed[0])
+                # A pause that began in the same turn as the deadline may have come before the solver's own look at it.
+                now = clock.seconds()
+                due = began + self._timeout + timing.paused(began, now)
+                timing.over = max(timing.over, now - max(passed[0], due))
 
     def noted(self: Any, fault: Any, **values: Any) -> None:
         answered(self, fault, **values)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import os
 import re
 import signal
 import socket
@@ -49,6 +50,12 @@ pytestmark = pytest.mark.skipif(
     not any(entry.name == "scrapy_capsolver" for entry in entry_points(group="pytest11")),
     reason="the installed package has no pytest plugin: install it anew",
 )
+
+
+@pytest.fixture(autouse=True)
+def _as_in_an_active_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user's ``scrapy`` is that of the environment which runs the tests, whether or not that was activated."""
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
 
 
 def files(pytester: pytest.Pytester, *names: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from benchmarks import targets
 from benchmarks.measures import NAMES, measure
 from benchmarks.record import RESULTS, load
 
@@ -11,7 +12,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DOCS = RESULTS.parents[1] / "docs"
-TARGETS = RESULTS.parent / "targets.rst"
 
 
 def draw(name: str, results: Path, path: Path) -> None:
@@ -30,7 +30,7 @@ def page() -> str:
     machine = load(NAMES[0])[0]
     packages = ", ".join(f"{name} {number}" for name, number in machine["packages"].items())
     parts = [
-        ".. Made by ``python -m benchmarks.page`` from benchmarks/results/ and benchmarks/targets.rst. Do not edit.",
+        ".. Made by ``python -m benchmarks.page`` from benchmarks/results/. Do not edit.",
         "",
         "Benchmark",
         "=========",
@@ -42,8 +42,11 @@ def page() -> str:
         f"Measured on {machine['cores']} cores of {machine['cpu']}, {machine['memory_gb']} GB, {machine['system']}, Python {machine['python']},",
         f"with {packages}. Figures are medians, with the smallest and the greatest of all runs in brackets.",
         "",
-        TARGETS.read_text().rstrip(),
+        targets.TITLE,
+        "-" * len(targets.TITLE),
         "",
+        targets.table(RESULTS).rst(),
+        targets.BOUNDS,
     ]
     for name in NAMES:
         module = measure(name)

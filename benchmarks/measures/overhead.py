@@ -68,6 +68,6 @@ def chart(rows: list[Row], figure: Any) -> None:
     axes = figure.subplots()
     names = ["nothing", "ours"]
     found = [values(rows, CRAWL, name, "us") for name in names]
-    axes.boxplot(found, vert=False)
+    axes.boxplot(found, orientation="horizontal")
     axes.set_yticks([1, 2], [contender(name).TITLE for name in names])
     axes.set_xlabel(f"us of CPU a request; medians {' and '.join(f'{statistics.median(some):.0f}' for some in found)}")

@@ -11,7 +11,7 @@ from OpenSSL import SSL
 from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError  # noqa: A004 - Twisted's own name
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
-from twisted.internet.error import DNSLookupError
+from twisted.internet.error import ConnectingCancelledError, DNSLookupError
 from twisted.internet.interfaces import IHandshakeListener
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.web._newclient import HTTP11ClientProtocol
@@ -101,6 +101,7 @@ class _Pool(HTTPConnectionPool):
         connecting: Any = super()._newConnection(key, endpoint)
         if key[0] == b"https":
             connecting.addCallback(_Connection.greeted)
+        connecting.addErrback(_as_cancelled)
         connecting.addTimeout(CONNECT_SECONDS, self._clock)
         connecting.addErrback(_explain_no_connection)
         connection: Deferred[HTTP11ClientProtocol] = connecting
@@ -213,6 +214,13 @@ _NO_TLS = "no TLS connection, or one that could not be verified"
 
 def _timed_out(seconds: float) -> NoReturn:
     raise TransportError(f"no reply within {seconds:g} s", sent=True)
+
+
+def _as_cancelled(failure: Failure) -> Failure:
+    """A connection that is cancelled before it is there has an error of its own, which is no CancelledError."""
+    if failure.check(ConnectingCancelledError):
+        raise CancelledError from None
+    return failure
 
 
 def _explain_no_connection(failure: Failure) -> NoReturn:

@@ -77,9 +77,9 @@ async def measure(config: dict[str, Any], reactor: Any) -> dict[str, Any]:
     assert crawler.stats is not None
     capsolver = Service(crawler, settings, Reporter(crawler.stats).count)
     solver, task = capsolver._solver, config["task"]
-    poller = solver._poller
+    poller = solver.poller
     for seconds in config["known"]:
-        times = poller._times[task["type"]]
+        times = poller.times[task["type"]]
         times.end(times.begin(), seconds)
 
     def solve() -> Deferred[Any]:

@@ -107,7 +107,7 @@ def pending(crawler: Crawler | None) -> dict[str, int]:
         one for one in gc.get_objects() if isinstance(one, CapSolverMiddleware) and one._crawler is crawler
     )
     service: Any = middleware._capsolver
-    solver, poller = service._solver, service._solver._poller
+    solver, poller = service._solver, service._solver.poller
     held = {
         "service waiting": len(service._waiting) + len(service._sharing),
         "slots lent": service._slots.loans,

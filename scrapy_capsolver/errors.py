@@ -79,6 +79,10 @@ class CapSolverUnavailableError(CaptchaError):
     """CapSolver cannot be reached, or answers that it is overloaded or that this client must wait."""
 
 
+class CaptchaStoreError(CaptchaError):
+    """Redis, which ``CAPSOLVER_STORE`` names, is away: without it nobody knows what the other workers spend. Nothing was paid."""
+
+
 class CaptchaTimeoutError(CaptchaError):
     """No solution within ``CAPSOLVER_TIMEOUT`` seconds."""
 
@@ -97,3 +101,17 @@ class CaptchaCancelledError(CaptchaError):
         copy = super().shared()
         copy.open_task = self.open_task
         return copy
+
+
+def store_away(seconds: float) -> CaptchaStoreError:
+    return CaptchaStoreError(
+        f"Redis, which CAPSOLVER_STORE names, did not come back within {seconds:g} s (CAPSOLVER_TIMEOUT); nothing was paid"
+    )
+
+
+def error_named(name: object, message: object, code: object) -> CaptchaError:
+    """The error that another worker met, from its plain data."""
+    kind = globals().get(name) if isinstance(name, str) else None
+    if not (isinstance(kind, type) and issubclass(kind, CaptchaError)):
+        kind = CaptchaError
+    return kind(str(message), code=code if isinstance(code, str) else None)

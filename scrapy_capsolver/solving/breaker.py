@@ -10,14 +10,15 @@ from __future__ import annotations
 import logging
 import random
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 
 from scrapy_capsolver.api.codes import Action
+from scrapy_capsolver.errors import error_named
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from scrapy_capsolver.api.replies import Fault
     from scrapy_capsolver.errors import CaptchaError
@@ -35,6 +36,8 @@ UNREACHABLE_PAUSE = 5.0  # seconds, growing
 WINDOW = 60.0  # seconds
 MANY = 20  # errors, where they outnumber the successes
 MOST = 500  # errors, however many successes there are
+FEW = 5  # errors that a worker may make, however many share the account
+STOP_SECONDS = 300.0  # for which workers that were out of reach are told what ended all solving
 
 
 class Breaker:
@@ -61,6 +64,9 @@ class Breaker:
         self._errors = 0  # of these
         self._waiting: list[Deferred[None]] = []
         self._listener: Callable[[], None] = lambda: None
+        self._tell: Callable[[str, dict[str, Any], float], None] = lambda name, what, seconds: None
+        self.workers = 1
+        """That share the account, and the errors that it may make."""
         self._timer: Timer | None = None
 
     # What must not be called any more
@@ -84,6 +90,8 @@ class Breaker:
             self._count(f"breaker/stopped/{task_type}", 1)
         what = "captchas" if task_type is None else f"{task_type} tasks"
         logger.error("No more %s are solved in this crawl: %s", what, cause.message)
+        told = {"name": type(cause).__name__, "message": cause.message, "code": cause.code, "type": task_type}
+        self._tell(f"stop {task_type or ''}", {"kind": "stop", **told}, STOP_SECONDS)
 
     # When to call
 
@@ -187,6 +195,8 @@ class Breaker:
         self._on_trial, self._trial = True, 0
         logger.warning("No captchas are solved for %.0f seconds, and requests wait: %s", seconds, why)
         self._set_timer()
+        if code != _UNREACHABLE:  # which may be this worker's own network
+            self._tell("pause", {"kind": "pause", "why": why, "code": code}, seconds)
 
     def _ration(self, *, is_error: bool) -> None:
         now = self._clock.seconds()
@@ -194,8 +204,8 @@ class Breaker:
         self._errors += is_error
         while self._answers[0][0] <= now - WINDOW:
             self._errors -= self._answers.popleft()[1]
-        many = self._errors >= MANY and self._errors * 2 > len(self._answers)
-        if is_error and now >= self._held_until and (many or self._errors >= MOST):
+        many = self._errors >= max(MANY / self.workers, FEW) and self._errors * 2 > len(self._answers)
+        if is_error and now >= self._held_until and (many or self._errors >= max(MOST / self.workers, FEW)):
             # Until half of them are out of sight.
             times = [at for at, error in self._answers if error]
             self._held_until = times[len(times) // 2] + WINDOW
@@ -206,6 +216,39 @@ class Breaker:
                 self._errors,
                 self._held_until - now,
             )
+            self._tell("hold", {"kind": "hold"}, self._held_until - now)
+
+    # With other workers
+
+    def share(self, tell: Callable[[str, dict[str, Any], float], None]) -> None:
+        """Have ``tell`` called with a name for what happened, with it as plain data, and with the seconds for which it holds."""
+        self._tell = tell
+
+    def hear(self, what: Mapping[str, Any], seconds: float) -> None:
+        """Another worker of the account was told this."""
+        tell, self._tell = self._tell, lambda name, what, seconds: None  # it went round already
+        try:
+            kind = what["kind"]
+            if kind == "stop":
+                self.open(error_named(what["name"], what["message"], what["code"]), what["type"])
+            else:
+                self._wait_as_well(kind, str(what.get("why", "")), str(what.get("code", "")), seconds)
+        finally:
+            self._tell = tell
+
+    def _wait_as_well(self, kind: str, why: str, code: str, seconds: float) -> None:
+        now = self._clock.seconds()
+        until = now + seconds * (1 + JITTER * self._dice())
+        if kind == "hold":
+            self._held_until = max(self._held_until, until)
+        elif until > self._paused_until:
+            self._count(f"breaker/pauses/{code}", 1)
+            self._count("breaker/paused_seconds", until - max(self._paused_until, now))
+            self._paused_until = until
+            self._on_trial, self._trial = True, 0
+            logger.warning("Another worker was told to wait: no captchas are solved for %.0f seconds: %s", seconds, why)
+        self._ask_for(until)
+        self._set_timer()
 
     def close(self) -> None:
         """Nobody waits any more."""

@@ -10,12 +10,13 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from scrapy_capsolver.errors import CaptchaCancelledError, CaptchaError
+from scrapy_capsolver.stores.base import Clearance
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from scrapy_capsolver.solving.solver import Solved
-    from scrapy_capsolver.stores import Clearance, Key, Store
+    from scrapy_capsolver.stores import Key, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,6 @@ class Clearances:
     def __init__(self, store: Store, families: tuple[str, ...]) -> None:
         self._store = store
         self._families = families
-        self._sites: dict[str, Mapping[Key, Clearance]] = {}
         self._flights: dict[Key, _Flight] = {}
 
     @property
@@ -82,12 +82,11 @@ class Clearances:
 
     async def load(self, site: str) -> bool:
         """Look up what is held for ``site``, for :meth:`held` to tell. Is there anything?"""
-        self._sites[site] = found = await self._store.load(site)
-        return bool(found)
+        return bool(await self._store.load(site))
 
     def held(self, site: str) -> Mapping[Key, Clearance]:
-        """What :meth:`load` found last."""
-        return self._sites.get(site, {})
+        """What :meth:`load` found last, with what has become known since."""
+        return self._store.known(site)
 
     def of(self, key: Key, host: str, *, secure: bool) -> dict[Key, Clearance]:
         """The clearances that fit a request of this key (its family and scope do not count) to ``host``, over https or not.
@@ -142,27 +141,36 @@ class Clearances:
             if held.id != refused:
                 return Obtained(held)
             await self.drop(key, held)
-        solved, clearance = await solve()
-        await self.keep(key, clearance)
+        lease = await self._store.lease(key, refused)
+        if isinstance(lease, Clearance):
+            return Obtained(lease, shared=True)
+        error = None
+        try:
+            solved, clearance = await solve()
+            clearance = replace(clearance, fence=lease.fence)
+            await self.keep(key, clearance)
+        except CaptchaError as raised:
+            # One that was cancelled here may well be solved by another.
+            error = None if isinstance(raised, CaptchaCancelledError) else raised
+            raise
+        finally:
+            lease.end(error)
         return Obtained(clearance, solved)
 
     def note(self, key: Key, clearance: Clearance) -> None:
         """Keep a clearance whose cookies the site has issued anew, unless it was dropped or replaced meanwhile."""
         held = self.held(key.site).get(key)
         if held is not None and held.id == clearance.id:
-            self._sites[key.site] = {**self.held(key.site), **dict.fromkeys(_keys(key, clearance), clearance)}
             # At once: whoever asks the store next must not get the old ones.
             Deferred.fromCoroutine(self.keep(key, clearance))
 
     async def keep(self, key: Key, clearance: Clearance) -> None:
         for one in _keys(key, clearance):
             await self._store.save(one, clearance)
-        await self.load(key.site)
 
     async def drop(self, key: Key, clearance: Clearance) -> None:
         for one in _keys(key, clearance):
             await self._store.delete(one, clearance.id)
-        await self.load(key.site)
 
     def cancel_all(self) -> None:
         """Nobody waits for anything any more: all are told what came of the solve until now."""

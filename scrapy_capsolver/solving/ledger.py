@@ -6,6 +6,7 @@ Money is in whole nano-dollars, so that sums are exact: a solve costs some hundr
 from __future__ import annotations
 
 import logging
+import uuid
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -48,6 +49,8 @@ class Receipt:
     family: str
     nano: int | None
     """Its price, where it is known."""
+    reservation: str = ""
+    """Under which the limits count it, from before it is created."""
 
     @property
     def purpose(self) -> Purpose:
@@ -98,13 +101,19 @@ class Ledger:
                 "The price of %s is not known, so it is not in the estimated cost: CAPSOLVER_PRICES can name it",
                 task_type,
             )
-        return Receipt(task_id, task_type, purpose.site, purpose.family, nano)
+        return Receipt(task_id, task_type, purpose.site, purpose.family, nano, uuid.uuid4().hex[:16])
 
     def opened(self, receipt: Receipt) -> None:
         """CapSolver has begun the task."""
         self._open[receipt.task] = receipt
         row = TaskRow(
-            receipt.task, self._spider, receipt.site, receipt.family, receipt.type, nano_usd=receipt.nano or 0
+            receipt.task,
+            self._spider,
+            receipt.site,
+            receipt.family,
+            receipt.type,
+            nano_usd=receipt.nano or 0,
+            reservation=receipt.reservation,
         )
         self._keep(self._store.open_task(row))
 
@@ -153,16 +162,21 @@ class Ledger:
         self._watcher.handed_over(receipt)
 
     def carried(self, task_id: str) -> Receipt | None:
-        """The task's result will be asked for in the crawl's next run."""
+        """The task's result will be asked for in the crawl's next run, or by another worker."""
         receipt = self._open.pop(task_id, None)
         if receipt is not None:
             self._count("tasks/carried_over", 1)
+            if self._store.fleet is not None:
+                self._store.fleet.leave(receipt.reservation)
         return receipt
 
     def close(self) -> None:
-        """Whatever is still open now is given up."""
+        """Whatever is still open now is left to the other workers, or else given up."""
         for receipt in list(self._open.values()):
-            self.unknown(receipt, "abandoned")
+            if self._store.fleet is not None:
+                self.carried(receipt.task)
+            else:
+                self.unknown(receipt, "abandoned")
         told = self._sites.most_common(_SITES_TOLD)
         for site, nano in told:
             self._count(f"cost_usd/site/{site}", nano / NANO)
@@ -180,7 +194,8 @@ class Ledger:
         closes = receipt.task if self._open.pop(receipt.task, None) is not None else ""
         self._watcher.booked(receipt, account)
         row = self._row(receipt, account)
-        self._keep(self._store.spend(row if charged else replace(row, nano_usd=0), closes=closes))
+        row = row if charged else replace(row, nano_usd=0)
+        self._keep(self._store.spend(row, closes=closes, reservation=receipt.reservation))
 
     def _row(self, receipt: Receipt, account: str) -> Spend:
         return Spend(self._spider, receipt.site, receipt.family, account, 1, receipt.nano or 0)

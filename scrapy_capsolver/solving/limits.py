@@ -18,6 +18,7 @@ from scrapy_capsolver.solving.ledger import NANO
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from scrapy_capsolver.solving.job import Note
     from scrapy_capsolver.solving.ledger import Receipt
 
 _PER_SITE = "MAX_SOLVES_PER_DOMAIN"
@@ -28,6 +29,9 @@ class Limits:
 
     ``exhausted`` is called with the name of a limit, each time that a task is refused for it.
     """
+
+    is_shared = False
+    is_away = False
 
     def __init__(
         self,
@@ -60,14 +64,18 @@ class Limits:
         if name is not None:
             self._refuse(name, receipt)
 
-    async def reserve(self, receipt: Receipt) -> None:
-        """Take the part of one task; raises :class:`CaptchaBudgetError` once there is surely none left for it."""
+    async def reserve(self, receipt: Receipt, mark: str = "") -> Note | None:
+        """Take the part of one task; raises :class:`CaptchaBudgetError` once there is surely none left for it.
+
+        What may come in its place, a task that somebody left, is for who shares limits with others: ``mark`` tells it.
+        """
         while self._in_the_way(receipt, self._taken) is not None:
             self.check(receipt)
             settled: Deferred[None] = Deferred()
             self._waiting.append(settled)
             await settled
         self.take(receipt)
+        return None
 
     def take(self, receipt: Receipt) -> None:
         """Count a task that is under way."""
@@ -103,21 +111,29 @@ class Limits:
 
     def _refuse(self, name: str, receipt: Receipt) -> NoReturn:
         if name == "BUDGET" and receipt.nano is None:
-            raise CaptchaBudgetError(
-                f"the price of {receipt.type} is not known, so CAPSOLVER_BUDGET could not be kept: "
-                "name it in CAPSOLVER_PRICES"
-            )
+            raise unknown_price(receipt)
         self._exhausted(name)
-        spent = {
-            "BUDGET": f"{self._taken['nano'] / NANO:.4f} USD",
-            "MAX_SOLVES": f"{self._taken['solves']} solves",
-            _PER_SITE: f"{self._taken[_site(receipt)]} solves for {receipt.site}",
-        }[name]
-        raise CaptchaBudgetError(f"CAPSOLVER_{name} is reached ({spent}); nothing more is bought")
+        taken = {"BUDGET": "nano", "MAX_SOLVES": "solves", _PER_SITE: _site(receipt)}[name]
+        raise reached(name, self._taken[taken], receipt)
 
     def _parts(self, receipt: Receipt) -> dict[str, int]:
         of_site = {} if self._max_per_site is None else {_site(receipt): 1}  # a broad crawl has very many sites
         return {"solves": 1, "nano": receipt.nano or 0, **of_site}
+
+
+def unknown_price(receipt: Receipt) -> CaptchaBudgetError:
+    return CaptchaBudgetError(
+        f"the price of {receipt.type} is not known, so CAPSOLVER_BUDGET could not be kept: name it in CAPSOLVER_PRICES"
+    )
+
+
+def reached(name: str, used: int, receipt: Receipt) -> CaptchaBudgetError:
+    spent = {
+        "BUDGET": f"{used / NANO:.4f} USD",
+        "MAX_SOLVES": f"{used} solves",
+        _PER_SITE: f"{used} solves for {receipt.site}",
+    }[name]
+    return CaptchaBudgetError(f"CAPSOLVER_{name} is reached ({spent}); nothing more is bought")
 
 
 def _site(receipt: Receipt) -> str:

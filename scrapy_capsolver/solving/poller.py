@@ -79,7 +79,10 @@ class Poller:
         self._breaker = breaker
         breaker.listen(self._set_timer)
         self._count_poll = count_poll
-        self._times: defaultdict[str, SolveTimes] = defaultdict(SolveTimes)
+        self.times: defaultdict[str, SolveTimes] = defaultdict(SolveTimes)
+        """By task type."""
+        self.took: Callable[[str, float], None] = lambda task_type, seconds: None
+        """Told how long a solve took."""
         self._waiting: list[tuple[float, int, OpenTask]] = []  # a heap by the time at which a task is due
         self._due: list[OpenTask] = []
         self._ranked: list[OpenTask] = []  # of those that are due too, the likeliest last
@@ -98,7 +101,7 @@ class Poller:
         Fails with :class:`ResultLostError`. Cancelling it stops the polling.
         """
         task.result = Deferred(lambda _: self._close(task))
-        task.solve = self._times[task.type].begin()
+        task.solve = self.times[task.type].begin()
         self._open += 1
         if task.resumed:
             self._schedule(task, self._clock.seconds())  # it may be ready for long, and soon be forgotten
@@ -176,7 +179,7 @@ class Poller:
 
     def _urgency(self, task: OpenTask, age: float) -> float:
         """How long a solution may have been waiting by now, by how likely there is one: nobody is left out for long."""
-        return self._times[task.type].likelihood(task.asked_age, age) * (age - task.asked_age)
+        return self.times[task.type].likelihood(task.asked_age, age) * (age - task.asked_age)
 
     def _poll(self, task: OpenTask) -> None:
         age = self._clock.seconds() - task.created
@@ -261,7 +264,9 @@ class Poller:
         """``seconds``: how long the solve took, as far as is known: it was ready between two queries."""
         if task.done:
             return
-        self._times[task.type].end(task.solve, seconds)
+        self.times[task.type].end(task.solve, seconds)
+        if seconds is not None and not task.resumed:
+            self.took(task.type, seconds)
         self._open -= 1
         if not self._open:  # what is left in the heap and the list is done as well
             self._waiting.clear()

@@ -12,6 +12,10 @@ from bisect import bisect_right
 from collections import deque
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 MAX_QUERIES = 120
 MAX_AGE = 300.0  # seconds
@@ -73,6 +77,11 @@ class SolveTimes:
             seconds = self._running.popleft().seconds
             if seconds is not None:
                 self._add(seconds)
+
+    def learn(self, seconds: Iterable[float]) -> None:
+        """Of solves elsewhere, the oldest first."""
+        for one in seconds:
+            self._add(one)
 
     def _add(self, seconds: float) -> None:
         self._times.append(seconds)

@@ -16,6 +16,7 @@ from scrapy_capsolver.errors import (
     CaptchaCancelledError,
     CaptchaTimeoutError,
     UnsolvableCaptchaError,
+    store_away,
 )
 from scrapy_capsolver.solving.clock import Lasting, sleep
 from scrapy_capsolver.solving.deadline import Deadline
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from scrapy_capsolver.solving.job import Job, Note
     from scrapy_capsolver.solving.ledger import Ledger, Receipt
     from scrapy_capsolver.solving.limits import Limits
+    from scrapy_capsolver.solving.shared_limits import SharedLimits
     from scrapy_capsolver.solving.sites import SiteStops
 
 CONNECT_TRIES = 4  # createTask, where no connection comes about
@@ -75,7 +77,7 @@ class Solver:
         account: Account,
         breaker: Breaker,
         stops: SiteStops,
-        limits: Limits,
+        limits: Limits | SharedLimits,
         ledger: Ledger,
         count: Callable[[str, float], None],
     ) -> None:
@@ -92,7 +94,7 @@ class Solver:
         self._count = count
         self._adopted: set[str] = set()
         self._taken_up: set[str] = set()
-        self._poller = Poller(client.get_task_result, clock, breaker, lambda: count("polls", 1))
+        self.poller = Poller(client.get_task_result, clock, breaker, lambda: count("polls", 1))
 
     def solve(self, job: Job) -> Deferred[Solved]:
         """Fails with a :class:`~scrapy_capsolver.errors.CaptchaError`, or with what the job's task maker raised.
@@ -137,6 +139,8 @@ class Solver:
         except CancelledError:
             if not job.overdue:
                 raise
+            if not job.attempts and self._limits.is_away:
+                raise store_away(self._timeout) from None
             never = not job.attempts and self._breaker.is_unreachable
             raise (CapSolverUnavailableError if never else CaptchaTimeoutError)(
                 f"{'CapSolver cannot be reached' if never else 'no solution'} within {self._timeout:g} s (CAPSOLVER_TIMEOUT)",
@@ -180,7 +184,9 @@ class Solver:
     def _take_up(self, job: Job, task: dict[str, Any]) -> bool:
         """Go on with a task of an earlier run, where it is the same and CapSolver still answers for it."""
         note, job.resume = job.resume, None
-        if note is None or note.receipt.task in self._taken_up:
+        if note is None or self._limits.is_shared:  # those know of all open tasks
+            return False
+        if note.receipt.task in self._taken_up:
             return False  # by another request
         self._taken_up.add(note.receipt.task)
         age = max(time.time() - note.created, 0.0)
@@ -189,22 +195,30 @@ class Solver:
             return False
         self._limits.give_back(note.receipt)
         self._limits.take(note.receipt)
+        self._resume(job, note, age)
+        return True
+
+    def _resume(self, job: Job, note: Note, age: float) -> None:
         self._count("tasks/resumed", 1)
         job.attempts += 1
         job.receipt, job.open_mark = note.receipt, note.mark
         job.open_task = OpenTask(
             note.receipt.type, note.receipt.task, self._clock.seconds() - age, queries=note.queries, resumed=True
         )
-        return True
 
     async def _create(self, job: Job, task: dict[str, Any], *, trial: int) -> Reply | None:
         """Send createTask. It is sent again only where no task can have come of it: None says so."""
         receipt = self._ledger.receipt(job.purpose, task["type"])
-        reserving = Deferred.fromCoroutine(self._limits.reserve(receipt))
+        reserving = Deferred.fromCoroutine(self._limits.reserve(receipt, job.mark(task)))
         if not reserving.called:  # it waits for the end of other tasks, and they must not wait for this one's trial
             self._breaker.leave(trial)
             trial = 0
-        await reserving
+        left = await reserving
+        if left is not None:
+            self._breaker.leave(trial)
+            self._ledger.adopted(left.receipt)
+            self._resume(job, left, max(time.time() - left.created, 0.0))
+            return await self._result(job)
         await self._sending_turn(receipt)
         try:
             return await self._send(job, task, receipt, trial=trial)
@@ -283,7 +297,7 @@ class Solver:
         assert job.open_task is not None
         assert job.receipt is not None
         try:
-            reply = await self._poller.result_of(job.open_task)
+            reply = await self.poller.result_of(job.open_task)
         except ResultLostError as error:
             if job.open_task.resumed:
                 self._give_up(job)
@@ -379,16 +393,27 @@ class Solver:
 
     def close(self) -> None:
         """All solves are over."""
-        self._poller.close()
+        self.poller.close()
 
     # Between two runs of a crawl
 
     def adopt(self, note: Note) -> None:
         """An earlier run left this task open: it counts as paid, unless its result says otherwise."""
-        if note.receipt.task not in self._adopted:
+        if note.receipt.task not in self._adopted and not self._limits.is_shared:
             self._adopted.add(note.receipt.task)
             self._ledger.adopted(note.receipt)
             self._limits.charge(note.receipt)
+
+    async def watch(self, note: Note) -> Reply | None:
+        """What becomes of a task that nobody waits for any more; None where CapSolver does not tell."""
+        receipt = note.receipt
+        age = max(time.time() - note.created, 0.0)
+        try:
+            return await self.poller.result_of(
+                OpenTask(receipt.type, receipt.task, self._clock.seconds() - age, resumed=True)
+            )
+        except ResultLostError:
+            return None
 
     def carry_over(self, task_id: str) -> None:
         """The next run takes care of this task."""

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from scrapy_capsolver.errors import CaptchaError
+    from scrapy_capsolver.stores.redis.fleet import Fleet
+
 
 class StoreError(Exception):
     """The store cannot be opened, and why."""
@@ -46,6 +49,18 @@ class Clearance:
     """Unix seconds, where they are known."""
     secure: bool = True
     """Earned over https, and not sent over plain http."""
+    fence: int = 0
+    """Of the lease under which it was solved: one with a higher number is newer, whatever the workers' clocks say."""
+
+
+class Lease:
+    """The right to solve for a key, while no other worker does. Where no others are, there is nothing to it."""
+
+    def __init__(self, fence: int = 0) -> None:
+        self.fence = fence
+
+    def end(self, error: CaptchaError | None = None) -> None:
+        """The clearance is saved; or there is none, because of ``error``, which those who wait for it are to have as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +74,8 @@ class TaskRow:
     type: str
     nano_usd: int
     """What it costs; 0 where that is not known."""
+    reservation: str = ""
+    """Under which the limits count it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +94,23 @@ class Spend:
     nano_usd: int
 
 
+class Alone:
+    """The part of a store that it has for other workers, where there are none."""
+
+    fleet: Fleet | None = None
+    allows_offline = False
+
+    def open(self) -> None:
+        """See :class:`Store`."""
+
+    async def lease(self, key: Key, refused: str) -> Lease | Clearance:
+        """See :class:`Store`."""
+        return Lease()
+
+    async def leave(self) -> None:
+        """See :class:`Store`."""
+
+
 class Store(Protocol):
     """Clearances by key, and the ledger. Its methods are coroutines, as a store may be on another machine.
 
@@ -87,8 +121,27 @@ class Store(Protocol):
     def is_empty(self) -> bool:
         """Surely nothing is in it. False says nothing."""
 
+    @property
+    def fleet(self) -> Fleet | None:
+        """The workers that share this store and act as one; None where a crawl acts for itself."""
+
+    allows_offline: bool
+    """Solving goes on while a store on another machine is away."""
+
+    def open(self) -> None:
+        """The crawl begins, and the event loop runs."""
+
     async def load(self, site: str) -> Mapping[Key, Clearance]:
         """All clearances of a site, expired ones perhaps among them. Not to be changed by the caller."""
+
+    def known(self, site: str) -> Mapping[Key, Clearance]:
+        """What :meth:`load` found last, with what has become known since. Waits for nothing."""
+
+    async def lease(self, key: Key, refused: str) -> Lease | Clearance:
+        """Wait until nobody else solves for ``key``: the clearance that came of that, or the right to solve.
+
+        ``refused`` is the id of a clearance that is of no use. Raises the error with which the other's solve ended.
+        """
 
     async def save(self, key: Key, clearance: Clearance) -> None:
         """Keep a clearance in place of an older one; a newer one, which another crawl may have saved, stays."""
@@ -99,8 +152,13 @@ class Store(Protocol):
     async def open_task(self, task: TaskRow) -> None:
         """Note a task that CapSolver has begun. If this crawl is killed, it is found to be abandoned later."""
 
-    async def spend(self, entry: Spend, *, closes: str) -> None:
-        """Add to the ledger. ``closes`` is the task that has ended, if one has: it is entered once."""
+    async def spend(self, entry: Spend, *, closes: str, reservation: str = "") -> None:
+        """Add to the ledger. ``closes`` is the task that has ended, if one has, and ``reservation`` its part of the limits: they
+        are entered once.
+        """
+
+    async def leave(self) -> None:
+        """The crawl is over: say so to the others, if they can be reached soon."""
 
     def close(self) -> None:
         """Let go of what is open. Nothing else is called after that."""

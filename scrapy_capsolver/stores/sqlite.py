@@ -18,7 +18,7 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scrapy_capsolver.stores.base import Clearance, Key, Spend, StoreError, TaskRow
+from scrapy_capsolver.stores.base import Alone, Clearance, Key, Spend, StoreError, TaskRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -78,7 +78,7 @@ WHERE site = ? AND scope = ? AND family = ? AND proxy = ? AND user_agent = ? AND
 """
 
 
-class SQLiteStore:
+class SQLiteStore(Alone):
     """Implements :class:`~scrapy_capsolver.stores.base.Store`.
 
     A file that fails later (a full disk, a lock that is not let go) is told once, and the crawl goes on with what it
@@ -112,6 +112,9 @@ class SQLiteStore:
             self._tell(error)
         return self._known.get(site, {})
 
+    def known(self, site: str) -> Mapping[Key, Clearance]:
+        return self._known.get(site, {})
+
     async def save(self, key: Key, clearance: Clearance) -> None:
         known = (await self.load(key.site)).get(key)
         if known is not None and known.solved_at > clearance.solved_at:
@@ -136,9 +139,9 @@ class SQLiteStore:
         self._write(_DELETE, *_columns(key), clearance_id)
 
     async def open_task(self, task: TaskRow) -> None:
-        self._write(_OPEN_TASK, *astuple(task), time.time())
+        self._write(_OPEN_TASK, *astuple(task)[:-1], time.time())  # its reservation is of a store with others
 
-    async def spend(self, entry: Spend, *, closes: str) -> None:
+    async def spend(self, entry: Spend, *, closes: str, reservation: str = "") -> None:
         with self._writing() as connection:
             # One that another run has entered already is not open any more.
             if not closes or connection.execute(_CLOSE_TASK, (closes,)).rowcount:

@@ -29,7 +29,7 @@ class Book(MemoryStore):
     async def open_task(self, task: TaskRow) -> None:
         self.opened.append(task)
 
-    async def spend(self, entry: Spend, *, closes: str) -> None:
+    async def spend(self, entry: Spend, *, closes: str, reservation: str = "") -> None:
         self.spent.append((entry, closes))
 
     def begin(self, purpose: Purpose = ONE, task_type: str = "A", task_id: str = "t") -> Receipt:
@@ -43,8 +43,11 @@ class Book(MemoryStore):
 
 def test_a_paid_task_is_booked_once_and_closed() -> None:
     book = Book()
-    book.ledger.paid(book.begin())
-    assert book.opened == [TaskRow("t", "s", "one.example", "recaptcha_v2", "A", 800_000)]
+    receipt = book.begin()
+    book.ledger.paid(receipt)
+    reservation = receipt.reservation
+    assert reservation
+    assert book.opened == [TaskRow("t", "s", "one.example", "recaptcha_v2", "A", 800_000, reservation)]
     assert book.spent == [(Spend("s", "one.example", "recaptcha_v2", "solved", 1, 800_000), "t")]
     assert book.usd("estimated_cost_usd", "cost_usd/family/recaptcha_v2") == [0.0008, 0.0008]
     book.ledger.close()

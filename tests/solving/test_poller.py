@@ -172,7 +172,7 @@ def test_polls_over_all_tasks_are_bounded_and_none_is_forgotten() -> None:
 def test_past_the_bound_the_likeliest_go_first() -> None:
     service = Service(ready_at(1e9))
     for n in range(32):
-        times = service.poller._times["quick"]
+        times = service.poller.times["quick"]
         times.end(times.begin(), 0.55 + n / 100)
     for n in range(600):
         service.open(f"quick{n}", "quick")
@@ -205,7 +205,7 @@ def test_polls_go_on_however_low_the_bound(bound: float, monkeypatch: pytest.Mon
 def test_a_likely_one_does_not_wait_for_thousands_that_were_due_before_it() -> None:
     service = Service(ready_at(1e9))
     for n in range(32):
-        times = service.poller._times["quick"]
+        times = service.poller.times["quick"]
         times.end(times.begin(), 0.55 + n / 100)
     for n in range(3000):
         service.open(f"other{n}", "other")

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from scrapy_capsolver.solving.clearances import Clearances
 from scrapy_capsolver.stores import Clearance, Key, MemoryStore, SQLiteStore, Store, StoreError, open_store
 
 if TYPE_CHECKING:
@@ -32,106 +31,8 @@ def do(coroutine: Any) -> Any:
     return stopped.value.value
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    name = "memory" if request.param == "memory" else str(tmp_path / "clearances.sqlite")
-    store = open_store(name)
-    yield store
-    store.close()
-
-
 def held(store: Store, site: str = KEY.site) -> dict[Key, Clearance]:
     return dict(do(store.load(site)))
-
-
-def test_what_is_saved_is_loaded_for_its_site_alone(store: Store) -> None:
-    assert held(store) == {}
-    do(store.save(KEY, ONE))
-    assert held(store) == {KEY: ONE}
-    assert held(store, "other.example") == {}
-    assert not store.is_empty
-
-
-HOSTILE = [
-    "'; DROP TABLE clearances; --",
-    "' OR '1'='1",
-    '"quoted"',
-    "back`tick\\",
-    "%_?1:name@x$y",
-    "line\nbreak\0null",
-    "\u2028 \U0001f36a \u0142",
-    "",
-]
-
-
-@pytest.mark.parametrize("text", HOSTILE)
-def test_any_text_is_kept_as_it_is(store: Store, text: str, tmp_path: Path) -> None:
-    """Names of sites, user agents and cookies are what strangers wrote."""
-    now = time.time()
-    key, mine = Key(*[text] * 6), replace(ONE, solved_at=now)
-    one = Clearance(text, text, {text: text, "b": text}, text, now)
-    again = replace(key, jar=f"{text}2")
-    do(store.save(KEY, mine))
-    do(store.save(key, one))
-    do(store.save(again, one))
-    stores = [store]
-    if isinstance(store, SQLiteStore):  # the first has it in its memory, too
-        stores.append(SQLiteStore(str(tmp_path / "clearances.sqlite")))
-    for each in stores:
-        assert held(each, text) == {key: one, again: one}
-        assert held(each) == {KEY: mine}
-    do(store.delete(key, text))
-    for each in stores:
-        assert held(each, text) == {again: one}
-        assert held(each) == {KEY: mine}
-    for opened in stores[1:]:
-        opened.close()
-
-
-@pytest.mark.parametrize("field", ["scope", "family", "proxy", "user_agent", "jar"])
-def test_each_part_of_a_key_counts(store: Store, field: str) -> None:
-    other = replace(KEY, **{field: "x"})
-    do(store.save(KEY, ONE))
-    do(store.save(other, replace(ONE, id="2")))
-    assert {key: one.id for key, one in held(store).items()} == {KEY: "1", other: "2"}
-    do(store.delete(KEY, "1"))
-    assert list(held(store)) == [other]
-
-
-def test_the_newest_stays(store: Store) -> None:
-    newer = replace(ONE, id="2", solved_at=2000.0)
-    do(store.save(KEY, newer))
-    do(store.save(KEY, ONE))
-    assert held(store) == {KEY: newer}
-    renewed = replace(newer, cookies={"datadome": "b"})
-    do(store.save(KEY, renewed))
-    assert held(store) == {KEY: renewed}
-
-
-def test_only_the_one_that_is_meant_is_deleted(store: Store) -> None:
-    do(store.save(KEY, replace(ONE, id="2")))
-    do(store.delete(KEY, "1"))
-    do(store.delete(replace(KEY, jar="none"), "2"))
-    assert [one.id for one in held(store).values()] == ["2"]
-
-
-def test_what_expired_is_not_used(store: Store) -> None:
-    do(store.save(KEY, replace(ONE, expires=time.time() - 1)))
-    good = replace(KEY, jar="1")
-    do(store.save(good, replace(ONE, expires=time.time() + 1000)))
-    clearances = Clearances(store, (KEY.family,))
-    assert do(clearances.load(KEY.site))
-    assert clearances.of(KEY, "www.shop.example", secure=True) == {}
-    assert list(clearances.of(good, "www.shop.example", secure=True)) == [good]
-    solved: Any = object()
-
-    async def solve() -> Any:
-        return solved, replace(ONE, id="2")
-
-    outcomes: list[Any] = []
-    clearances.obtain(KEY, "", solve).addBoth(outcomes.append)
-    clearances.obtain(good, "", solve).addBoth(outcomes.append)
-    assert [(outcome.solved, outcome.clearance.id) for outcome in outcomes] == [(solved, "2"), (None, "1")]
 
 
 def test_neither_key_nor_clearance_shows_a_cookie() -> None:

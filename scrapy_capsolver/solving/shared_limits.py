@@ -1,0 +1,98 @@
+"""The author's limits over all workers that share a store: what :class:`~.limits.Limits` does, with the others' part in it."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from scrapy_capsolver.solving.job import Note
+from scrapy_capsolver.solving.ledger import NANO, Receipt
+from scrapy_capsolver.solving.limits import reached, unknown_price
+from scrapy_capsolver.stores.redis.fleet import LimitReachedError, Most, Wanted
+from scrapy_capsolver.stores.redis.link import StoreAwayError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from scrapy_capsolver.stores.redis.fleet import Fleet, Left
+
+
+class SharedLimits:
+    """``allowance`` is how many tasks this worker may create while the store is away.
+
+    What is under way is kept in the store with its tasks, so that between two runs there is nothing to take along.
+    """
+
+    is_shared = True
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        *,
+        max_solves: int | None,
+        max_solves_per_domain: int | None,
+        budget: float | None,
+        allowance: int,
+        exhausted: Callable[[str], None],
+        count: Callable[[str, float], None],
+    ) -> None:
+        self._fleet = fleet
+        self._most = Most(max_solves, max_solves_per_domain, None if budget is None else round(budget * NANO))
+        self._allowance = allowance
+        self._exhausted = exhausted
+        self._count = count
+
+    @property
+    def is_away(self) -> bool:
+        """Nobody knows what is left of them."""
+        return self._fleet.is_away
+
+    def keep_in(self, state: dict[str, Any], key: str) -> None:
+        """Not in ``spider.state``: the store outlives a run."""
+
+    async def reserve(self, receipt: Receipt, mark: str = "") -> Note | None:
+        """See :meth:`Limits.reserve <.limits.Limits.reserve>`; here, another worker's task may come in place of a new one.
+
+        Raises :class:`CaptchaStoreError` too.
+        """
+        if self._most.nano is not None and receipt.nano is None:
+            raise unknown_price(receipt)
+        wanted = Wanted(receipt.reservation, receipt.site, receipt.family, receipt.type, receipt.nano or 0, mark)
+        while True:
+            with suppress(StoreAwayError):
+                left = await self._ask(wanted, receipt)
+                return None if left is None else note_of(left)
+            if self._allowance > 0:
+                self._allowance -= 1
+                self._count("store/offline_solves", 1)
+                self._fleet.charge(wanted, self._most)
+                return None
+            await self._fleet.back()
+
+    async def _ask(self, wanted: Wanted, receipt: Receipt) -> Left | None:
+        try:
+            return await self._fleet.reserve(wanted, self._most)
+        except LimitReachedError as limit:
+            self._exhausted(limit.name)
+            raise reached(limit.name, limit.used, receipt) from None
+
+    def take(self, receipt: Receipt) -> None:
+        """It is counted since it was reserved."""
+
+    def charge(self, receipt: Receipt) -> None:
+        """See :meth:`take`."""
+
+    def give_back(self, receipt: Receipt) -> None:
+        """See :meth:`take`."""
+
+    def settle(self, receipt: Receipt, *, charged: bool) -> None:
+        """What is charged is settled with its entry in the ledger."""
+        if not charged:
+            self._fleet.finish(receipt.reservation, None, charged=False)
+
+
+def note_of(left: Left) -> Note:
+    """What a worker left, as if an earlier run of this one had."""
+    receipt = Receipt(left.task, left.type, left.site, left.family, left.nano or None, left.id)
+    return Note(receipt, left.mark, time.time() - left.age, 0)

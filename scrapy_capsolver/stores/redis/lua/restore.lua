@@ -1,0 +1,29 @@
+-- The server has forgotten limits (it was restarted, failed over, or had to make room): what this worker knows of them.
+-- ARGV: prefix, worker, key, generation, seconds to live, grace, totals as JSON {field: number}, own tasks under way as JSON {id: task}
+local worker, limits, seconds = ARGV[2], ARGV[3], tonumber(ARGV[5])
+local totals, open = cjson.decode(ARGV[7]), cjson.decode(ARGV[8])
+local generation = redis.call('HGET', limits, 'generation')
+local lost = not generation
+if lost then
+    generation = ARGV[4]
+    redis.call('HSET', limits, 'generation', generation)
+end
+for field, total in pairs(totals) do
+    if tonumber(redis.call('HGET', limits, field) or 0) < total then
+        redis.call('HSET', limits, field, whole(total))
+        lost = true
+    end
+end
+if lost then  -- until the others have said what they know, nobody takes anything
+    redis.call('HSET', limits, 'hold', tostring(now + tonumber(ARGV[6])))
+end
+for id, task in pairs(open) do
+    if not task_of(id) then
+        own(id, task, worker)
+        keep_task(id, task)
+        redis.call('HSET', limits .. ':open', id, cjson.encode({worker, task.nano, task.site}))
+    end
+end
+redis.call('EXPIRE', limits, seconds)
+redis.call('EXPIRE', limits .. ':open', seconds)
+return generation

@@ -16,7 +16,7 @@ from scrapy import signals
 from scrapy.http.cookies import CookieJar
 
 from scrapy_capsolver.families.cookies import cookie_value, set_cookies
-from scrapy_capsolver.identity import host_of, key_of
+from scrapy_capsolver.identity import host_of
 from scrapy_capsolver.sites import is_secure
 from scrapy_capsolver.trail import KEY
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from scrapy.crawler import Crawler
     from scrapy.http import Response
 
+    from scrapy_capsolver.identity import Identity
     from scrapy_capsolver.solving.clearances import Clearances
     from scrapy_capsolver.stores import Clearance, Key
 
@@ -55,10 +56,10 @@ class Sent:
 class Attacher:
     """Listens once there is something to attach: until then it costs a request nothing."""
 
-    def __init__(self, crawler: Crawler, clearances: Clearances, secret: str) -> None:
+    def __init__(self, crawler: Crawler, clearances: Clearances, identity: Identity) -> None:
         self._crawler = crawler
         self._clearances = clearances
-        self._secret = secret
+        self._identity = identity
         self._listening = False
         self._sent: WeakKeyDictionary[Request, Sent] = WeakKeyDictionary()
         self._waiting: WeakSet[Request] = WeakSet()
@@ -93,7 +94,7 @@ class Attacher:
             self._attach(request)
 
     def _attach(self, request: Request) -> None:
-        key = key_of(self._crawler, request, self._secret)
+        key = self._identity.key_of(request)
         found = self._clearances.of(key, host_of(request.url), secure=is_secure(request.url))
         newest = sorted(found.values(), key=lambda one: one.solved_at, reverse=True)
         agent = next((one.user_agent for one in newest if one.user_agent is not None), None)

@@ -6,9 +6,12 @@ import uuid
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from scrapy.utils.defer import maybe_deferred_to_future
+from twisted.internet.defer import Deferred
+
 from scrapy_capsolver.attaching import Attacher
 from scrapy_capsolver.errors import CaptchaCancelledError, CaptchaError
-from scrapy_capsolver.identity import host_of, key_of, user_agent_of
+from scrapy_capsolver.identity import host_of, user_agent_of
 from scrapy_capsolver.sites import is_secure
 from scrapy_capsolver.stores import Clearance, Key
 from scrapy_capsolver.tasks import NotGatedError
@@ -20,8 +23,8 @@ if TYPE_CHECKING:
     from scrapy.crawler import Crawler
 
     from scrapy_capsolver.families.clearance import ClearanceFamily
+    from scrapy_capsolver.identity import Identity
     from scrapy_capsolver.service import Service
-    from scrapy_capsolver.settings import CapSolverSettings
     from scrapy_capsolver.solving.clearances import Obtained
     from scrapy_capsolver.solving.solver import Solved
     from scrapy_capsolver.trail import Trail
@@ -30,16 +33,13 @@ if TYPE_CHECKING:
 class Clearing:
     """The clearances of one crawl, in Scrapy's terms."""
 
-    def __init__(
-        self, crawler: Crawler, settings: CapSolverSettings, capsolver: Service, count: Callable[[str], None]
-    ) -> None:
-        self._crawler = crawler
-        self._secret = settings.api_key
+    def __init__(self, crawler: Crawler, identity: Identity, capsolver: Service, count: Callable[[str], None]) -> None:
+        self._who = identity
         self._capsolver = capsolver
         self._clearances = capsolver.clearances
         self._count = count
         self._outcomes = capsolver.outcomes
-        self._attacher = Attacher(crawler, self._clearances, self._secret)
+        self._attacher = Attacher(crawler, self._clearances, identity)
         self.detach = self._attacher.detach
 
     async def wait(self, request: Request, trail: Trail) -> None:
@@ -61,11 +61,14 @@ class Clearing:
                     raise
             except (CaptchaError, NotGatedError):
                 pass
-        if await self._clearances.load(key.site) and not trail.wears:
+        if await self._load(key.site) and not trail.wears:
             trail.wears = True
             trail.write(request)
         if trail.wears:
             self._attacher.expect()
+
+    async def _load(self, site: str) -> bool:
+        return await maybe_deferred_to_future(Deferred.fromCoroutine(self._clearances.load(site)))
 
     def holds(self, request: Request, family: str) -> bool:
         """Would a clearance of this family go with the request?"""
@@ -141,4 +144,4 @@ class Clearing:
         return {"cookies": sent.cookies, **({} if sent.agent is None else {"userAgent": sent.agent})}
 
     def _identity(self, request: Request) -> tuple[Key, str]:
-        return key_of(self._crawler, request, self._secret), host_of(request.url)
+        return self._who.key_of(request), host_of(request.url)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from scrapy_capsolver.egress import bind_address, machine
 from scrapy_capsolver.errors import CaptchaProxyError
-from scrapy_capsolver.proxies import proxy_of
+from scrapy_capsolver.proxies import digest_of, proxy_of
 from scrapy_capsolver.sites import site_of
 from scrapy_capsolver.stores import Key
 
@@ -15,19 +16,33 @@ if TYPE_CHECKING:
     from scrapy.crawler import Crawler
 
 
-def key_of(crawler: Crawler, request: Request, secret: str) -> Key:
-    """The key of the request's clearances, without a family, for the whole of its site.
+class Identity:
+    """``secret`` keeps digests from being guessed; ``egress`` names the address that requests without a proxy leave from."""
 
-    ``secret`` keeps the proxy's digest from being guessed.
-    """
-    site = site_of(request.url)
-    try:
-        proxy = proxy_of(crawler, request)
-        digest = "" if proxy is None else proxy.digest(secret)
-    except CaptchaProxyError:  # it will fail, or is some other middleware's own; no clearance is bound to it
-        digest = str(request.meta.get("proxy"))
-    jar = request.meta.get("cookiejar")
-    return Key(site, site, "", digest, user_agent_of(request), "" if jar is None else repr(jar))
+    def __init__(self, crawler: Crawler, secret: str, egress: str) -> None:
+        self._crawler = crawler
+        self._secret = secret
+        self._egress = egress or machine()
+        self._bound: dict[str, str] = {}
+
+    def key_of(self, request: Request) -> Key:
+        """The key of the request's clearances, without a family, for the whole of its site."""
+        site, jar = site_of(request.url), request.meta.get("cookiejar")
+        address = self.address_of(request)
+        return Key(site, site, "", address, user_agent_of(request), "" if jar is None else repr(jar))
+
+    def address_of(self, request: Request) -> str:
+        """A digest of the address that the site sees: its proxy's, else that of this machine or network."""
+        try:
+            proxy = proxy_of(self._crawler, request)
+        except CaptchaProxyError:  # it will fail, or is some other middleware's own; no clearance is bound to it
+            return digest_of(str(request.meta.get("proxy")), self._secret)
+        if proxy is not None:
+            return proxy.digest(self._secret)
+        bound = bind_address(self._crawler.settings, request)
+        if bound not in self._bound:
+            self._bound[bound] = digest_of(f"{self._egress} {bound}", self._secret)
+        return self._bound[bound]
 
 
 def user_agent_of(request: Request) -> str:

@@ -48,9 +48,7 @@ class Proxy:
 
     def digest(self, secret: str) -> str:
         """Tells it from others. The user and password count: providers choose the exit by them."""
-        text = "\0".join((self.kind, self.host, str(self.port), self.user, self.password))
-        key = blake2b(secret.encode()).digest()
-        return blake2b(text.encode("utf-8", "surrogatepass"), key=key, digest_size=16).hexdigest()
+        return digest_of("\0".join((self.kind, self.host, str(self.port), self.user, self.password)), secret)
 
     def check(self, *, api_on_loopback: bool) -> None:
         """Raise :class:`CaptchaProxyError` where CapSolver has no way to it."""
@@ -60,6 +58,11 @@ class Proxy:
             raise CaptchaProxyError(
                 f"the proxy {self.host} is {what}: CapSolver reaches a proxy from its own network, not from this one"
             )
+
+
+def digest_of(text: str, secret: str) -> str:
+    key = blake2b(secret.encode()).digest()
+    return blake2b(text.encode("utf-8", "surrogatepass"), key=key, digest_size=16).hexdigest()
 
 
 def proxy_of(crawler: Crawler, request: Request) -> Proxy | None:

@@ -16,6 +16,7 @@ from scrapy_capsolver.families import SolutionKind
 from scrapy_capsolver.families.clearance import ClearanceFamily
 from scrapy_capsolver.fetching import fetch_page, fetch_part
 from scrapy_capsolver.gating import find_challenge
+from scrapy_capsolver.identity import Identity, host_of
 from scrapy_capsolver.session import with_cookies
 
 if TYPE_CHECKING:
@@ -128,12 +129,14 @@ class TaskMaker:
     def mark(self, task: dict[str, Any]) -> str:
         """Tells whether a task of an earlier run was the same as this one, so that its solution is good here.
 
-        A clearance is bound to who earned it, and not to what the page showed. Keyed, since it is kept in files and a
+        A clearance is bound to who earned it and where, and not to what the page showed. Keyed, since it is kept in files and a
         proxy's password is among what it is made of.
         """
         known = task
         if isinstance(self._family, ClearanceFamily):
             known = {name: task[name] for name in task if name in {"type", "userAgent"} or name.startswith("proxy")}
+            who = Identity(self._crawler, self._settings.api_key, self._settings.egress)
+            known |= {"host": host_of(self._challenge.url), "address": who.address_of(self._request)}
         text = json.dumps(known, sort_keys=True)
         return hmac.new(self._settings.api_key.encode(), text.encode(), hashlib.sha256).hexdigest()[:16]
 

@@ -26,6 +26,7 @@ from scrapy_capsolver.errors import (
     UnsolvableCaptchaError,
 )
 from scrapy_capsolver.families import family as family_named
+from scrapy_capsolver.identity import Identity
 from scrapy_capsolver.settings import CapSolverSettings
 from scrapy_capsolver.solving.clearances import Clearances
 from scrapy_capsolver.solving.feedback import Feedback
@@ -504,15 +505,22 @@ class Wearing:
             Feedback(nobody, nobody, count, enabled=False),
             count,
         )
-        self.clearing = Clearing(self.crawler, settings, service, count)
+        self.identity = Identity(self.crawler, settings.api_key, settings.egress)
+        self.clearing = Clearing(self.crawler, self.identity, service, count)
         for family, clearance in clearances.items():
             self.keep(family, clearance)
 
     async def wait(self, outcome: Any, *, shared: bool = False) -> Any:
         return await outcome
 
+    @property
+    def key(self) -> Key:
+        return self.identity.key_of(
+            Request("https://www.example.com/", headers={"User-Agent": "ours"}, meta={"proxy": None})
+        )
+
     def keep(self, family: str, clearance: Clearance) -> None:
-        key = Key("example.com", "example.com", family, "", "ours", "")
+        key = replace(self.key, family=family)
         do(self.clearances.keep(key, clearance))
         self.outcomes.expect(clearance.id, RECEIPT)
 

@@ -13,10 +13,11 @@ from scrapy import Request
 from scrapy.downloadermiddlewares.httpproxy import HttpProxyMiddleware
 from scrapy.utils.defer import deferred_f_from_coro_f
 
+from scrapy_capsolver.egress import machine
 from scrapy_capsolver.errors import CaptchaConfigurationError, CaptchaProxyError
 from scrapy_capsolver.families import Challenge, family, family_of
 from scrapy_capsolver.flag import Flag, parse_flag
-from scrapy_capsolver.identity import key_of
+from scrapy_capsolver.identity import Identity
 from scrapy_capsolver.proxies import Proxy, proxy_of
 from scrapy_capsolver.settings import CapSolverSettings
 from scrapy_capsolver.tasks import choose_type
@@ -25,6 +26,7 @@ from tests.proxies import Running, proxy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 # Scrapy 2.13 wants it, and later ones warn about it.
@@ -125,11 +127,55 @@ def test_the_credentials_in_the_address_go_before_those_of_a_proxy_before() -> N
 
 
 def test_a_proxy_that_cannot_be_read_is_another_identity_than_none() -> None:
+    who = Identity(Crawler(), "secret", "")  # type: ignore[arg-type]
     keys = [
-        key_of(Crawler(), Request("https://shop.example/", meta={"proxy": url}), "secret")  # type: ignore[arg-type]
-        for url in (None, "http://[", "http://:80")
+        who.key_of(Request("https://shop.example/", meta={"proxy": url}))
+        for url in (None, "http://user:pass@[", "http://:80")
     ]
     assert len({key.proxy for key in keys}) == 3
+    assert not any("pass" in key.proxy for key in keys)
+
+
+def address(meta: dict[str, Any] | None = None, egress: str = "", secret: str = "secret", **settings: Any) -> str:
+    crawler = Crawler()
+    crawler.settings |= settings
+    return Identity(crawler, secret, egress).address_of(Request("https://shop.example/", meta=meta))  # type: ignore[arg-type]
+
+
+def test_without_a_proxy_it_is_the_address_that_a_request_leaves_from() -> None:
+    """This machine's, or the one that it shares with others by name; and the local address that it is bound to."""
+    bound = address({"bindaddress": "127.0.0.2"})
+    assert bound == address({"bindaddress": ("127.0.0.2", 0)}) == address(DOWNLOAD_BIND_ADDRESS="127.0.0.2")
+    assert bound == address({"bindaddress": ["127.0.0.2", 4000]}, DOWNLOAD_BIND_ADDRESS=("127.0.0.3", 0))
+    apart = {bound, address(), address({"bindaddress": "127.0.0.3"}), address(egress="office"), address(secret="other")}
+    assert len(apart) == 5
+    assert address(egress="office") == address(egress="office")
+    assert not any("127" in one or "office" in one for one in apart)
+
+
+def test_behind_a_proxy_the_local_address_is_not_seen() -> None:
+    proxied = {"proxy": "http://p.example:1"}
+    assert address(proxied) == address({**proxied, "bindaddress": "127.0.0.2"}) == address(proxied, egress="office")
+
+
+def test_a_machine_is_known_by_more_than_its_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    known = tmp_path / "machine-id"
+    known.write_text("0123\n")
+    monkeypatch.setattr("scrapy_capsolver.egress._MACHINE_IDS", (str(tmp_path / "none"), str(known)))
+
+    def named(host: str, hardware: int) -> str:
+        machine.cache_clear()
+        monkeypatch.setattr("socket.gethostname", lambda: host)
+        monkeypatch.setattr("uuid.getnode", lambda: hardware)
+        found: str = machine()
+        machine.cache_clear()
+        return found
+
+    assert named("web", 0x0242AC110002) == "web 0242ac110002 0123"
+    # A number that was made up for this process alone would make each process a machine of its own.
+    assert named("web", 0x0342AC110002) == named("web", 0x0142AC110003) == "web 0123"
+    monkeypatch.setattr("scrapy_capsolver.egress._MACHINE_IDS", ())
+    assert named("web", 0x0142AC110002) == "web"
 
 
 def test_another_kind_of_authorization_is_an_error() -> None:

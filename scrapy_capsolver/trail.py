@@ -67,6 +67,10 @@ class Trail:
     def carries_solution(self, request: Request) -> bool:
         return bool(self.carrier) and self.carrier == fingerprint(request)
 
+    def without_solution(self) -> Trail:
+        """What is remembered of a request whose solution is given up."""
+        return Trail(self.attempts, self.origin, uncached=self.uncached, raised=True, wears=self.wears)
+
 
 def fingerprint(request: Request) -> str:
     """Tells a request from its redirects, without holding what is in it."""
@@ -114,6 +118,16 @@ def without_solution(request: Request, origin: dict[str, Any]) -> Request:
     bare.meta.update({key: request.meta[key] for key in REDIRECT_KEYS if key in request.meta})
     bare.headers.pop("Referer", None)  # the address before, in whose query a solution may be
     return bare
+
+
+def bare(request: Request) -> Request:
+    """A copy for where no solution may lie, and for a process that has not this one's: it asks for the page anew."""
+    trail = Trail.of(request)
+    # A redirect of the carrier may have taken the solution along.
+    copy = back_to_origin(request, trail.origin) if trail.carrier and trail.origin else request.copy()
+    if trail.carrier or trail.handed:  # what is for the spider is in this process's memory
+        trail.without_solution().write(copy)
+    return copy
 
 
 def redirected_from(request: Request) -> str:

@@ -32,7 +32,9 @@ from scrapy_capsolver.errors import (
 from scrapy_capsolver.families import family as family_named
 from scrapy_capsolver.families.clearance import ClearanceFamily
 from scrapy_capsolver.families.token import TokenFamily
+from scrapy_capsolver.frontier import keeps_solutions, outlives_the_process, shares_requests
 from scrapy_capsolver.gating import challenge_before, find_challenge
+from scrapy_capsolver.identity import Identity
 from scrapy_capsolver.order import ORDER, misplacements
 from scrapy_capsolver.playwright import CALLBACK, can_take_cookies, take_cookies
 from scrapy_capsolver.proxies import proxy_of
@@ -46,7 +48,7 @@ from scrapy_capsolver.sites import may_send, site_of
 from scrapy_capsolver.slots import DownloadQueue
 from scrapy_capsolver.solving.job import Job, Note
 from scrapy_capsolver.solving.ledger import Purpose, Receipt
-from scrapy_capsolver.stores import StoreError
+from scrapy_capsolver.stores import StoreError, is_redis, shown
 from scrapy_capsolver.tasks import NotGatedError, TaskMaker, choose_type
 from scrapy_capsolver.trail import (
     KEY,
@@ -71,6 +73,7 @@ if TYPE_CHECKING:
 
     from scrapy_capsolver.families import Challenge
     from scrapy_capsolver.flag import Flag
+    from scrapy_capsolver.report.record import Record
     from scrapy_capsolver.solving.solver import Solved
     from scrapy_capsolver.stores import Clearance
 
@@ -101,13 +104,14 @@ class CapSolverMiddleware:
             logger.warning(line)
         assert crawler.stats is not None
         self._crawler = crawler
-        self._recorder = Recorder() if self.settings.report else None
+        self._recorder = Recorder() if self.settings.report or is_redis(self.settings.store) else None
         self._report = Reporter(crawler.stats, self._recorder)
         self._count = self._report.count
         self._flags = Flags(auto=self.settings.auto, allowed_domains=self.settings.allowed_domains, count=self._count)
         self._attempts = 1 + self.settings.retry_times
         self._run = uuid.uuid4().hex[:12]
-        self._on_disk = bool(crawler.settings["JOBDIR"])
+        self._outlives = outlives_the_process(crawler.settings)
+        self._keeps_solutions = keeps_solutions(crawler.settings)
         self._retried_statuses = (
             {int(status) for status in crawler.settings.getlist("RETRY_HTTP_CODES")}
             if crawler.settings.getbool("RETRY_ENABLED")
@@ -116,10 +120,11 @@ class CapSolverMiddleware:
         try:
             self._capsolver = Service(crawler, self.settings, self._count, self._recorder)
         except StoreError as error:
-            raise NotConfigured(f"CAPSOLVER_STORE is {self.settings.store!r}: {error}") from None
+            raise NotConfigured(f"CAPSOLVER_STORE is {shown(self.settings.store)!r}: {error}") from None
         self._outcomes = self._capsolver.outcomes
         self.by_hand = ByHand(crawler, self.settings, self._capsolver, self._report, self._flags)
-        self._clearing = Clearing(crawler, self.settings, self._capsolver, self._count)
+        identity = Identity(crawler, self.settings.api_key, self.settings.egress)
+        self._clearing = Clearing(crawler, identity, self._capsolver, self._count)
         self._queue = DownloadQueue(crawler, lambda request: bool(request.meta.get(KEY, {}).get("carrier")))
 
     @classmethod
@@ -129,19 +134,34 @@ class CapSolverMiddleware:
         crawler.signals.connect(middleware._spider_closed, signal=signals.spider_closed)
         return middleware
 
+    @property
+    def run(self) -> str:
+        """What stands as ``run`` in the trails that this middleware writes."""
+        return self._run
+
     def _spider_opened(self, spider: Spider) -> None:
         self._flags.read_spider(spider)
-        self._capsolver.open()
+        self._capsolver.open(self._snapshot)
         guard_cache(self._crawler, self._is_gated)
+        if shared := shares_requests(self._crawler.settings):
+            logger.warning(shared)
         chain = getattr(getattr(self._crawler.engine, "downloader", None), "middleware", None)
         for wrong in misplacements(getattr(chain, "middlewares", ()), self):
             logger.warning("CapSolverMiddleware stands %s: its order number should be %d", wrong, ORDER)
 
+    def _snapshot(self) -> Record | None:
+        if self._recorder is None or self._crawler.stats is None or self._crawler.spider is None:
+            return None
+        return self._recorder.snapshot(self._crawler.spider.name, self._crawler.stats.get_stats())
+
     async def _spider_closed(self, spider: Spider, reason: str) -> None:
         await self._capsolver.close()
+        record = None
         if self._recorder is not None:
             assert self._crawler.stats is not None
             record = self._recorder.finish(spider.name, reason, self._crawler.stats.get_stats())
+        await self._capsolver.leave(record)
+        if record is not None and self.settings.report:
             try:
                 write_report(record, self.settings.report)
             except ReportError as error:
@@ -202,8 +222,7 @@ class CapSolverMiddleware:
         """The solution in the request is used up, by time or by use: ask for the page as if there had been none."""
         self._outcomes.wasted(trail.ticket, "already_sent" if trail.sent else "expired")
         assert trail.origin is not None
-        fresh = Trail(trail.attempts, trail.origin, uncached=trail.uncached, raised=True, wears=trail.wears)
-        return self._resend(back_to_origin(request, trail.origin), fresh)
+        return self._resend(back_to_origin(request, trail.origin), trail.without_solution())
 
     # The way in
 
@@ -353,7 +372,7 @@ class CapSolverMiddleware:
         attempts = trail.attempts + solved.attempts
         self._report.solved(challenge, solved, attempts)
         ticket = uuid.uuid4().hex[:12]
-        self._outcomes.expect(ticket, solved.receipt, dict(solved.solution), kept=self._on_disk)
+        self._outcomes.expect(ticket, solved.receipt, dict(solved.solution), kept=self._keeps_solutions)
         if family.hands_over(challenge, flag.inject):
             trail.ticket, trail.handed, trail.attempts = ticket, True, attempts
             return self._resend(base, trail) if flag.when == "before" else None
@@ -424,7 +443,7 @@ class CapSolverMiddleware:
 
     def _resend(self, request: Request, trail: Trail, *, cacheable: bool = False) -> Request:
         """The request as it goes back to the scheduler: ahead of the rest, past the dupe filter and mostly the cache."""
-        if not self._on_disk and self._capsolver.is_stopping():
+        if not self._outlives and self._capsolver.is_stopping():
             raise CaptchaCancelledError("the crawl stopped before the page could be asked for again")
         trail.run = self._run
         priority = request.priority if trail.raised else request.priority + self.settings.priority_adjust
@@ -456,7 +475,7 @@ class CapSolverMiddleware:
         self, error: CaptchaError, challenge: Challenge | None, request: Request, trail: Trail
     ) -> Request | None:
         """The request for the next run, None where the request goes on without a solution; else raise the error."""
-        if isinstance(error, (CaptchaCancelledError, CaptchaBudgetError)) and self._may_wait_on_disk(trail):
+        if isinstance(error, (CaptchaCancelledError, CaptchaBudgetError)) and self._may_wait(trail):
             trail.stopped = True
             trail.open_task = getattr(error, "open_task", None) or trail.open_task
             if trail.open_task is not None:
@@ -468,9 +487,9 @@ class CapSolverMiddleware:
             raise error
         return None
 
-    def _may_wait_on_disk(self, trail: Trail) -> bool:
-        """When the crawl stops, a request with a JOBDIR waits for the next run: once, or an inline one would spin."""
-        return self._on_disk and not trail.stopped and self._capsolver.is_stopping()
+    def _may_wait(self, trail: Trail) -> bool:
+        """When the crawl stops, a request waits for the next run where it can: once, or an inline one would spin."""
+        return self._outlives and not trail.stopped and self._capsolver.is_stopping()
 
 
 def _must_go_back(response: Response, trail: Trail) -> bool:

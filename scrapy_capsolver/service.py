@@ -22,17 +22,18 @@ from scrapy_capsolver.solving.clearances import Clearances
 from scrapy_capsolver.solving.feedback import Feedback
 from scrapy_capsolver.solving.job import Note, plain
 from scrapy_capsolver.solving.ledger import NANO, Ledger
-from scrapy_capsolver.solving.limits import Limits
 from scrapy_capsolver.solving.outcomes import Outcomes
 from scrapy_capsolver.solving.sites import SiteStops
 from scrapy_capsolver.solving.solver import Solved, Solver
 from scrapy_capsolver.stores import open_store
+from scrapy_capsolver.together import Together, limits_of, scope_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from scrapy.crawler import Crawler
 
+    from scrapy_capsolver.report.record import Record
     from scrapy_capsolver.settings import CapSolverSettings
     from scrapy_capsolver.solving.clock import Clock
     from scrapy_capsolver.solving.job import Job
@@ -73,19 +74,13 @@ class Service:
             reactor=reactor,
             clock=self._clock,
         )
-        store = open_store(settings.store)
+        spider = getattr(crawler.spidercls, "name", None) or ""
+        self._store = store = open_store(settings.store, scope_of(settings, spider))
         self._breaker = breaker = Breaker(self._clock, count)
         stops = SiteStops(settings.max_rejections, count)
         self._account = Account(self._client, breaker, count)
-        self._limits = Limits(
-            max_solves=settings.max_solves,
-            max_solves_per_domain=settings.max_solves_per_domain,
-            budget=settings.budget,
-            exhausted=self._exhausted,
-        )
-        self._ledger = Ledger(
-            getattr(crawler.spidercls, "name", None) or "", {**PRICES, **settings.prices}, store, count, watcher
-        )
+        self._limits = limits_of(settings, store.fleet, self._exhausted, count)
+        self._ledger = Ledger(spider, {**PRICES, **settings.prices}, store, count, watcher)
         self._solver = Solver(
             self._client,
             self._clock,
@@ -104,14 +99,22 @@ class Service:
         self.clearances = Clearances(store, tuple(one.name for one in FAMILIES if one.kind is SolutionKind.CLEARANCE))
         self._waiting: set[Deferred[Any]] = set()
         self._sharing: set[Deferred[Any]] = set()
+        self._together = None
+        if store.fleet is not None:
+            store.fleet.patience = settings.timeout
+            store.allows_offline = bool(settings.offline_solves)
+            self._together = Together(store.fleet, spider, self._solver, breaker, count)
         self._watch = LoopingCall(self._look)
         self._progress = Progress(self._clock, crawler.settings.getfloat("LOGSTATS_INTERVAL"), self._tally)
         self._count = count
         self._closes = False
         self._resumed = False
 
-    def open(self) -> None:
-        """The crawl begins: ask for the balance."""
+    def open(self, snapshot: Callable[[], Record | None]) -> None:
+        """The crawl begins: join the other workers, who are shown the ``snapshot``, and ask for the balance."""
+        self._store.open()
+        if self._together is not None:
+            self._together.open(snapshot)
         self._account.ask()
 
     def solve(self, job: Job) -> Deferred[Solved]:
@@ -200,10 +203,11 @@ class Service:
         if self._watch.running:
             self._watch.stop()
         self._account.close()
+        if self._together is not None:
+            self._together.close()
         self._solver.close()
         self.outcomes.close()
         self._ledger.close()
-        self.clearances.close()
         self._breaker.close()
         from twisted.internet import reactor
 
@@ -214,3 +218,10 @@ class Service:
         closing = self._client.close()
         closing.addTimeout(_CLOSE_SECONDS, cast("Any", reactor), lambda _, __: None)
         await maybe_deferred_to_future(closing)
+
+    async def leave(self, record: Record | None) -> None:
+        """All is settled: say so to the other workers, with what the report is to say of this one."""
+        if self._together is not None and record is not None:
+            self._together.show(record, finished=True)
+        await maybe_deferred_to_future(Deferred.fromCoroutine(self._store.leave()))
+        self.clearances.close()

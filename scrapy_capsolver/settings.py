@@ -15,6 +15,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from scrapy_capsolver.stores.base import StoreError
+from scrapy_capsolver.stores.redis.address import Address, is_redis
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -24,6 +27,7 @@ API_URL = "https://api.capsolver.com"
 ON_ERROR = ("raise", "pass")
 ON_LIMIT = ("raise", "close")
 PROXIED = ("auto", "always", "never")
+WINDOWS = ("run", "hour", "day")
 
 
 class SettingError(ValueError):
@@ -53,7 +57,12 @@ class CapSolverSettings:
     priority_adjust: int = 100
     proxied: str = "auto"
     user_agents: tuple[str, ...] = ()
-    store: str = "memory"
+    store: str = field(default="memory", repr=False)
+    store_prefix: str = "capsolver"
+    run: str = ""
+    limit_window: str = "run"
+    egress: str = ""
+    offline_solves: int = 0
     prices: Mapping[str, float] = field(default_factory=dict)
     report: str = ""
 
@@ -89,7 +98,12 @@ def read_settings(settings: BaseSettings) -> CapSolverSettings:
         priority_adjust=_whole(settings, "PRIORITY_ADJUST", defaults.priority_adjust, low=None),
         proxied=_choice(settings, "PROXIED", defaults.proxied, PROXIED),
         user_agents=_user_agents(settings),
-        store=_text(settings, "STORE", defaults.store),
+        store=_store(settings, defaults.store),
+        store_prefix=_name(settings, "STORE_PREFIX", defaults.store_prefix),
+        run=_name(settings, "RUN", _default_run(settings)),
+        limit_window=_choice(settings, "LIMIT_WINDOW", defaults.limit_window, WINDOWS),
+        egress=_name(settings, "EGRESS", defaults.egress),
+        offline_solves=_whole(settings, "OFFLINE_SOLVES", defaults.offline_solves, low=0),
         prices=_prices(settings),
         report=_report(settings),
     )
@@ -176,6 +190,43 @@ def _text(settings: BaseSettings, name: str, default: str) -> str:
     if not isinstance(value, str):
         raise _wrong(name, value, "a text")
     return value.strip()
+
+
+def _store(settings: BaseSettings, default: str) -> str:
+    """What was given may hold a password, so it is not shown where it is wrong."""
+    value = _text(settings, "STORE", default)
+    if is_redis(value):
+        try:
+            Address.parse(value)
+        except StoreError as error:
+            raise SettingError(f"CAPSOLVER_STORE: {error}") from None
+    elif "://" in value:
+        raise SettingError(
+            f"CAPSOLVER_STORE is an address of {value.partition('://')[0]!r:.20}: it takes 'memory', the path of an SQLite file, "
+            "or an address redis://... or rediss://..."
+        )
+    return value
+
+
+def _name(settings: BaseSettings, name: str, default: str) -> str:
+    value = _text(settings, name, default)
+    if not re.fullmatch(r"[\w.:/-]{0,100}", value, re.ASCII):
+        raise _wrong(name, value, "up to 100 letters, digits and characters of _ . : / -")
+    return value
+
+
+def _default_run(settings: BaseSettings) -> str:
+    """On Scrapy Cloud the job's tag ``group=NAME``, else its project; elsewhere the name of the Scrapy project.
+
+    Of the environment there (scrapinghub-entrypoint-scrapy, sh_scrapy/env.py), SHUB_JOB_TAGS has the tags, and SHUB_JOBKEY is
+    project/spider/job.
+    """
+    group = next((tag[6:] for tag in os.environ.get("SHUB_JOB_TAGS", "").split(",") if tag.startswith("group=")), "")
+    project = os.environ.get("SHUB_JOBKEY", "").partition("/")[0]
+    return (
+        re.sub(r"[^\w.:/-]", "_", group or project or str(settings.get("BOT_NAME") or ""), flags=re.ASCII)[:100]
+        or "run"
+    )
 
 
 def _report(settings: BaseSettings) -> str:

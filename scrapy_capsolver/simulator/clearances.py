@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +61,12 @@ class ClearanceRegistry:
             issued.replaced = self._clock.now()
         self._issued[successor] = _Issued(issued.clearance)
         self._renewed[issued.clearance.family] += 1
+
+    def bind(self, text: str, address: str) -> None:
+        """Have a clearance that is bound to no address be bound to this one."""
+        issued = self._issued.get(text)
+        if issued is not None and issued.clearance.address is None:
+            issued.clearance = replace(issued.clearance, address=address)
 
     def known(self, text: str, family: str, site: str) -> bool:
         """Tell whether this was ever given out there, good or not."""

@@ -56,6 +56,7 @@ _SITUATIONS: Mapping[str, tuple[frozenset[str], ...]] = {
     "jsapi": (frozenset({"awsApiJs"}),),
     "problem": (frozenset({"awsProblemUrl"}),),
     "again": (frozenset(), _GOKU, _SECOND),
+    "first-address": (frozenset(), _GOKU),
 }
 
 
@@ -68,6 +69,7 @@ class AwsWafGate(ClearanceGate):
     - ``needs-params``: the captcha, which a solver does not get to see when it goes there by itself.
     - ``again``: a visitor with a token, good or expired, has to do another one, like ``jsapi`` but with the token; only
       the second token opens.
+    - ``first-address``: the site, not AWS, binds a token to the address that brings it first.
     """
 
     name = "aws-waf"
@@ -75,7 +77,13 @@ class AwsWafGate(ClearanceGate):
     styles = frozenset(style for style in _SITUATIONS if style)
 
     def wanted(self, visit: Visit) -> Clearance:
-        return Clearance(self.name, visit.host, level=2 if "again" in visit.styles else 1)
+        address = visit.address if "first-address" in visit.styles else None
+        return Clearance(self.name, visit.host, address, level=2 if "again" in visit.styles else 1)
+
+    def clearance(self, visit: Visit) -> str | None:
+        if "first-address" in visit.styles:
+            visit.site.clearances.bind(visit.cookie(self.cookie) or "", visit.address)
+        return super().clearance(visit)
 
     def challenge(self, visit: Visit, reason: str) -> Page:
         styles = visit.styles

@@ -8,8 +8,9 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,6 +88,66 @@ class RedisServer:
     def _signal(self, number: int) -> None:
         if self.process is not None:
             self.process.send_signal(number)
+
+
+class Route:
+    """The way to a server, in this process: it may be slow, and lead to another one from some moment on, as at a fail-over."""
+
+    def __init__(self, port: int) -> None:
+        self.to = port
+        self.delay = 0.0
+        """Seconds, for each piece of data in both directions together."""
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            try:
+                far = socket.create_connection(("127.0.0.1", self.to))
+            except OSError:
+                near.close()
+                continue
+            self._pairs.append((near, far))
+            threading.Thread(target=self._carry, args=(near, far, True), daemon=True).start()
+            threading.Thread(target=self._carry, args=(far, near, False), daemon=True).start()
+
+    def _carry(self, source: socket.socket, target: socket.socket, slow: bool) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                if slow and self.delay:
+                    time.sleep(self.delay)
+                target.sendall(data)
+        for end in (source, target):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def lead_to(self, port: int) -> None:
+        """From now on, also for who is connected: those connections end."""
+        self.to = port
+        self.cut()
+
+    def cut(self) -> None:
+        for pair in self._pairs:
+            for end in pair:
+                with suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self._listener.close()
+        self.cut()
+        for pair in self._pairs:
+            for end in pair:
+                end.close()
 
 
 @contextmanager

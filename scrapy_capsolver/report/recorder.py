@@ -59,9 +59,21 @@ class Recorder:
     def finish(self, spider: str, ending: str, stats: Mapping[str, Any]) -> Record:
         """The record of a crawl that is over. ``stats`` are all of its stats, ``ending`` its finish reason."""
         record = self.record
+        self._sign(record, spider, stats)
+        record.endings[ending] += 1
+        return record
+
+    def snapshot(self, spider: str, stats: Mapping[str, Any]) -> Record:
+        """The record so far of a crawl that still runs: a copy without an ending, whose ``finished`` is now."""
+        record = Record()
+        record.merge(self.record)
+        self._sign(record, spider, stats)
+        return record
+
+    def _sign(self, record: Record, spider: str, stats: Mapping[str, Any]) -> None:
+        """Enter whose record it is, until when it tells, and the counters."""
         record.finished = self._now()
         record.spiders[spider] += 1
-        record.endings[ending] += 1
         ours = {name[10:]: value for name, value in stats.items() if name.startswith("capsolver/")}
         sums = {
             name: value
@@ -69,7 +81,6 @@ class Recorder:
             if isinstance(value, (int, float)) and not name.startswith(_NOT_SUMS)
         }
         record.counters = Counter(dict(Counter(sums).most_common(MOST_COUNTERS)))
-        return record
 
     def _enter(self, receipt: Receipt, account: str, nano_usd: int) -> None:
         self.record.enter(receipt.site, receipt.family, account, 1, nano_usd)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -28,22 +29,21 @@ class Worker:
     lines: list[str] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
     news: queue.Queue[str] = field(default_factory=queue.Queue)
+    logged: queue.Queue[str] = field(default_factory=queue.Queue)
 
     def __post_init__(self) -> None:
         # Both pipes are read all the time, or a worker would stand still.
-        pipes = ((self.process.stdout, self.lines, True), (self.process.stderr, self.log, False))
+        pipes = ((self.process.stdout, self.lines, self.news), (self.process.stderr, self.log, self.logged))
         self._readers = [threading.Thread(target=self._read, args=pipe, daemon=True) for pipe in pipes]
         for reader in self._readers:
             reader.start()
 
-    def _read(self, stream: Any, into: list[str], tell: bool) -> None:
+    def _read(self, stream: Any, into: list[str], news: queue.Queue[str]) -> None:
         with stream:
             for line in stream:
                 into.append(line.rstrip("\n"))
-                if tell:
-                    self.news.put(into[-1])
-        if tell:
-            self.news.put("")
+                news.put(into[-1])
+        news.put("")
 
     def until(self, word: str, times: int = 1) -> None:
         """Wait for so many lines of its output that begin with ``word``."""
@@ -51,6 +51,18 @@ class Worker:
         while sum(line.startswith(word) for line in self.lines) < times:
             line = self.news.get(timeout=max(until - time.monotonic(), 0.01))
             assert line or self.process.poll() is None, f"it ended before: {self.lines[-3:]} {self.log[-20:]}"
+
+    def until_log(self, text: str) -> None:
+        """Wait for a line of its log with this in it."""
+        until = time.monotonic() + PATIENCE
+        while not any(text in line for line in list(self.log)):
+            self.logged.get(timeout=max(until - time.monotonic(), 0.01))
+
+    def pause(self) -> None:
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
 
     def wait(self) -> int:
         code = self.process.wait(PATIENCE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -229,17 +228,7 @@ def test_a_pause_of_one_is_a_pause_of_all(server: RedisServer) -> None:
         with workers(sliced(urls, 2), **settings(server, where)) as found:
             for one in found:
                 one.until("started")
-            pauses = [wait_for(one, "captchas are solved for") for one in found]
-            assert sum("Another worker was told to wait" in line for line in pauses) == 1
             for one in found:
-                one.process.send_signal(signal.SIGKILL)
-
-
-def wait_for(one: Worker, text: str) -> str:
-    """The first line of the log with it."""
-    while True:
-        for line in list(one.log):
-            if text in line:
-                return line
-        one.process.poll()
-        assert one.process.returncode is None
+                one.until_log("captchas are solved for")
+            pauses = [line for one in found for line in one.log if "captchas are solved for" in line]
+            assert sum("Another worker was told to wait" in line for line in pauses) == 1

@@ -157,9 +157,26 @@ class Fleet:
             if self._link.is_up:
                 self._link.call("beat", *self._beat_arguments(came=False)).addCallbacks(self._heard, lambda _: None)
 
+    def _remind(self) -> Deferred[None]:
+        """Tell the server of the limits what it has forgotten."""
+
+        def reminded(generation: str) -> None:
+            self._known.generation = generation
+
+        return self._link.call("restore", *self._restore_arguments()).addCallback(reminded)
+
     def _beat_arguments(self, *, came: bool) -> tuple[str, ...]:
         scope = self._scope
-        return (scope.run, self._instance, scope.worker, scope.account, "1" if came else "")
+        known = self._known
+        return (
+            scope.run,
+            self._instance,
+            scope.worker,
+            scope.account,
+            "1" if came else "",
+            known.key,
+            known.generation,
+        )
 
     async def came_(self) -> None:
         """The server is there: join the others, and remind it of what it may have forgotten."""
@@ -179,6 +196,8 @@ class Fleet:
         if heard["workers"] != self.workers:
             self.workers = max(heard["workers"], 1)
             self.on_size(self.workers)
+        if heard.get("lost") and self._link.is_up:
+            self._remind().addErrback(lambda _: None)  # there will be another beat
         for task_type, seconds in heard.get("times", {}).items():
             self.on_times(task_type, [float(one) for one in reversed(seconds.split())])
         for one in heard.get("breaker", ()):
@@ -233,7 +252,7 @@ class Fleet:
                 used = {"MAX_SOLVES": solves, "BUDGET": nano, "MAX_SOLVES_PER_DOMAIN": of_site}[detail]
                 raise LimitReachedError(detail, int(used))
             if word == "lost":
-                self._known.generation = await self._link.call("restore", *self._restore_arguments())
+                await self._remind()
             elif word == "hold":
                 await sleep(_reactor(), float(detail) + 0.01)
             elif news == self._news:

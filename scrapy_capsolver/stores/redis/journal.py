@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import uuid
 from itertools import count, islice
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred
 
 from scrapy_capsolver.solving.clock import wake
+from scrapy_capsolver.stores.redis.link import ScriptError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from scrapy_capsolver.stores.redis.link import Link
+
+logger = logging.getLogger(__name__)
 
 _MOST_AT_ONCE = 100  # writes, so that a batch keeps the server busy for some milliseconds
 
@@ -36,11 +40,12 @@ class Journal:
         self._waiting: list[Deferred[None]] = []
 
     def add(self, op: str, **values: Any) -> None:
+        """What is None is left out."""
         # Of a clearance that the site issues anew with each page, and of a record, the last is enough.
         last_only = {"save": ("site", "field"), "record": ("run",)}.get(op)
         key: Any = next(self._number) if last_only is None else (op, *(values[name] for name in last_only))
         self._writes.pop(key, None)
-        self._writes[key] = {"op": op, **values}
+        self._writes[key] = {"op": op, **{name: value for name, value in values.items() if value is not None}}
         if not self._soon:
             self._soon = True
             # What belongs together is added at once, and then is one command.
@@ -91,3 +96,10 @@ class Journal:
 
     def _failed(self, failure: Failure) -> None:
         self._under_way = False
+        if failure.check(ScriptError) and self._batch is not None:
+            # It would fail for ever, and all that comes after it would wait.
+            kinds = sorted({one["op"] for one in self._batch[1]})
+            logger.error(
+                "CAPSOLVER_STORE: what could not be written is left out (%s): %s", ", ".join(kinds), failure.value
+            )
+            self._done([])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import re
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -34,11 +35,17 @@ _MOST_AT_ONCE = 500  # commands in one pipeline
 
 SCRIPTS = ("apply", "beat", "claim", "reserve", "restore")
 
+_OWN_FAULT = re.compile(r"(ERR )?(user_script|Error running script)|WRONGTYPE")
+
 Call: TypeAlias = "tuple[str, tuple[Any, ...], Deferred[Any]]"
 
 
 class StoreAwayError(Exception):
     """The server did not answer, or would not do what it was asked for. It may have done it all the same."""
+
+
+class ScriptError(Exception):
+    """The server is there, and one of our scripts failed: a mistake of ours, or keys that somebody else has written."""
 
 
 def _sources() -> dict[str, str]:
@@ -159,9 +166,12 @@ class Link:
             self._fall(error)
             raise StoreAwayError(_why(error)) from None
         for place, answer in enumerate(answers):
-            if isinstance(answer, Exception):  # full, read only, loading ...: it will not do, whoever asks
-                self._fall(answer)
-                answers[place] = StoreAwayError(_why(answer))
+            if isinstance(answer, Exception):
+                if _OWN_FAULT.match(str(answer)):
+                    answers[place] = ScriptError(_why(answer))
+                else:  # full, read only, loading ...: it will not do, whoever asks
+                    self._fall(answer)
+                    answers[place] = StoreAwayError(_why(answer))
         return answers
 
     async def _pipe(self, batch: list[Call]) -> list[Any]:
@@ -196,7 +206,8 @@ class Link:
             await self._client.connection_pool.disconnect()
             try:
                 await self._came()
-            except StoreAwayError:
+            except (StoreAwayError, ScriptError) as error:
+                self._fall(error)
                 await asyncio.sleep(_PROBE_SECONDS)
                 continue
             self.is_up = True

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from contextlib import suppress
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, cast
 
@@ -88,7 +89,7 @@ class RedisStore:
                 break
             for one in self._journal.pending(site):
                 _apply(one, rows)
-            self._known[site] = dict(_read(site, field, text) for field, text in rows.items())
+            self._known[site] = _readable(site, rows)
             if len(self._known) > _MOST_SITES:
                 self._forget(next(iter(self._known)))
             if self._loading.get(site) == before:
@@ -186,6 +187,11 @@ class RedisStore:
         self.fleet.news()
 
     def _heard(self, news: dict[str, Any]) -> None:
+        # What is no news of ours means nothing.
+        with suppress(ValueError, TypeError, LookupError, AttributeError):
+            self._understand(news)
+
+    def _understand(self, news: dict[str, Any]) -> None:
         kind, mine = news.get("kind"), news.get("by") == self._scope.worker
         if kind == "clearance" and not mine:
             self._changed(news["site"], news["field"], news.get("text"))
@@ -257,6 +263,16 @@ async def _bounded(landing: Deferred[CaptchaError | None], seconds: float) -> Ca
         return await landing.addTimeout(seconds, cast("Any", reactor))
     except DeferredTimeoutError:
         return None
+
+
+def _readable(site: str, rows: Mapping[str, str]) -> dict[Key, Clearance]:
+    """Without what somebody else has written there."""
+    found = {}
+    for field, text in rows.items():
+        with suppress(ValueError, TypeError, LookupError):
+            key, clearance = _read(site, field, text)
+            found[key] = clearance
+    return found
 
 
 def _error(told: object) -> CaptchaError | None:

@@ -1,5 +1,5 @@
 -- A worker says that it lives, and hears how the others are. The first of a run gives it its instance.
--- ARGV: prefix, run, instance, worker, account, "1" where it has just come (back)
+-- ARGV: prefix, run, instance, worker, account, "1" where it has just come (back), key and generation of the limits it knows
 local run, instance, worker, account, came = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local RUN_SECONDS = 3600   -- a run without any worker for so long has ended
 local SETTLE_AGE = 125     -- seconds; CapSolver gives a task up after 120
@@ -60,6 +60,9 @@ local heard = {
     workers = redis.call('ZCOUNT', key('present', this), now - ALIVE_SECONDS, '+inf'),
     now = now,
 }
+if ARGV[7] ~= '' and redis.call('HGET', ARGV[7], 'generation') ~= ARGV[8] then
+    heard.lost = true  -- what it remembers of them must be said before any other takes from them
+end
 if #orphans > 0 then
     heard.orphans = orphans
 end

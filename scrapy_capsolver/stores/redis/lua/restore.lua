@@ -18,9 +18,12 @@ if lost then  -- until the others have said what they know, nobody takes anythin
     redis.call('HSET', limits, 'hold', tostring(now + tonumber(ARGV[6])))
 end
 for id, task in pairs(open) do
-    if not task_of(id) then
+    local found = task_of(id)
+    if not found then
         own(id, task, worker)
         keep_task(id, task)
+    end
+    if not found or (found.state ~= 'over' and found.worker == worker) then
         redis.call('HSET', limits .. ':open', id, cjson.encode({worker, task.nano, task.site}))
     end
 end

@@ -39,11 +39,13 @@ tox: .venv/installed-dev
 	$(BIN)/tox
 
 # A part of it, in minutes: what meets Scrapy, Twisted and the other libraries, with the oldest that setup.cfg allows and at the
-# same time on a reactor that is not asyncio's; and the example on Scrapy Cloud's entry point and on scrapyd.
+# same time on a reactor that is not asyncio's, or on asyncio's where Redis needs it; and the example on Scrapy Cloud's entry
+# point and on scrapyd.
 MEETING := tests/api tests/families/test_families_hostile.py tests/families/test_families_solutions.py \
 	tests/simulator/test_simulator_site.py tests/test_reactors.py tests/test_setup.py tests/test_slots.py tests/test_stops.py
 compatibility: .venv/installed-dev
 	$(BIN)/tox -e min -- --reactor=default $(MEETING)
+	$(BIN)/tox -e min -- tests/stores tests/scrapy_redis
 	$(BIN)/tox -e deploy
 
 # The sdist and the wheel, twice to the same bytes, and whether the wheel works where nothing but itself is installed.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import socket
 import sys
 import traceback
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from twisted.logger import globalLogPublisher, textFileLogObserver
 from tests.crawls import Crawl, crawl, simulator
 from tests.fault_proxy import Fault, FaultProxy
 from tests.proxies import proxy as running_proxy
+from tests.redis_server import RedisServer, needs_redis, on_asyncio, redis_server
 from tests.tls import unverifiable_server
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 KEY = "CAP-PLANTED-0123456789ABCDEF"
 USER, PASSWORD = "planted-user", "planted-PASSWORD"
+STORE_PASSWORD = "planted-STORE-password"
 
 QUIRKS = [
     (),
@@ -189,3 +192,64 @@ async def test_on_disk(everything_logged: list[str], caplog: pytest.LogCaptureFi
         state: Any = pickle.loads((tmp_path / "job" / "spider.state").read_bytes())
         assert set(state["capsolver"]) <= {"solves", "nano"}
     assert sys.exc_info() == (None, None, None)
+
+
+@needs_redis
+@pytest.mark.skipif(not on_asyncio(), reason="redis-py waits on asyncio's event loop")
+@deferred_f_from_coro_f
+async def test_on_a_server(everything_logged: list[str], caplog: pytest.LogCaptureFixture) -> None:
+    """What goes to Redis, all that is there, and what is said of it. Clearances are there, and tokens are not."""
+    with redis_server() as server, running_proxy(user=USER, password=PASSWORD) as proxy:
+        server.client().acl_setuser(
+            "store", enabled=True, passwords=[f"+{STORE_PASSWORD}"], categories=["+@all"], keys=["*"], channels=["*"]
+        )
+        sent = Sent(server.port)
+        async with simulator(key=KEY, quirks=["solve-failed:1"], solve_seconds=(1, 2)) as capsolver:
+            urls: list[Any] = ["/recaptcha-v2/1", "/turnstile/1", "/reject/turnstile/2"]
+            clearance = Request(f"{capsolver.site_url}/datadome/1", meta={"capsolver": True, "proxy": proxy.url})
+            done = await crawl(
+                capsolver,
+                [*urls, clearance],
+                CAPSOLVER_STORE=f"redis://store:{STORE_PASSWORD}@127.0.0.1:{server.port}/0",
+                CAPSOLVER_BUDGET=5,
+                CAPSOLVER_PRICES={"DatadomeSliderTask": 1},
+                LOG_LEVEL="DEBUG",
+            )
+            assert len(done.responses) == 3
+            secrets = secrets_of(capsolver)
+            cookies = {secret for secret in secrets if secret.startswith("datadome=")}
+            assert cookies
+        kept = {key: repr(read(server, key)) for key in server.client().keys("*")}
+        kept["sent"] = sent.stop()
+        assert "evalsha" in kept["sent"].lower()
+        assert_clean(kept, [STORE_PASSWORD, *(secret for secret in secrets if secret not in cookies)])
+        assert_clean(searched(done, everything_logged, caplog), [STORE_PASSWORD, *secrets])
+
+
+def read(server: RedisServer, key: str) -> Any:
+    client = server.client()
+    readers: dict[str, Any] = {
+        "string": client.get,
+        "hash": client.hgetall,
+        "set": client.smembers,
+        "zset": lambda name: client.zrange(name, 0, -1),
+        "list": lambda name: client.lrange(name, 0, -1),
+    }
+    return readers[str(client.type(key))](key)
+
+
+class Sent:
+    """All commands that a server is given, but for AUTH, which it does not show."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port))
+        self._socket.sendall(b"MONITOR\r\n")
+        assert self._socket.recv(5) == b"+OK\r\n"
+
+    def stop(self) -> str:
+        self._socket.sendall(b"QUIT\r\n")
+        data = b""
+        while piece := self._socket.recv(1 << 16):
+            data += piece
+        self._socket.close()
+        return data.decode("latin-1")

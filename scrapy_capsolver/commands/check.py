@@ -30,7 +30,7 @@ from scrapy_capsolver.errors import CaptchaError
 from scrapy_capsolver.middleware import CapSolverMiddleware
 from scrapy_capsolver.order import ORDER, misplaced
 from scrapy_capsolver.settings import SettingError, is_enabled, read_settings, unknown_settings
-from scrapy_capsolver.stores import MEMORY, StoreError, open_store
+from scrapy_capsolver.stores import MEMORY, StoreError, is_redis, look_at_redis, open_store, shown
 
 if TYPE_CHECKING:
     import argparse
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 _OLDEST = (2, 13)
 _KEY = "CAPSOLVER_API_KEY"
+_ASYNCIO = "twisted.internet.asyncioreactor.AsyncioSelectorReactor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,18 +158,16 @@ def _store(settings: Settings) -> Line:
     path = read_settings(Settings({_KEY: "-", "CAPSOLVER_STORE": settings.get("CAPSOLVER_STORE")})).store
     if path == MEMORY:
         return Line("store", "in memory: clearances and the ledger end with the crawl")
-    _, separator, rest = path.partition("://")
-    user, at, _ = rest.rpartition("@")
-    password = user + at if separator else ""
     try:
-        open_store(path).close()
+        if is_redis(path):
+            look_at_redis(path)
+        else:
+            open_store(path).close()
     except StoreError as error:
-        return Line("store", f"CAPSOLVER_STORE: {_without(password, str(error))}", ok=False)
-    return Line("store", _without(password, path))
-
-
-def _without(secret: str, text: str) -> str:
-    return text.replace(secret, "") if secret else text
+        return Line("store", f"CAPSOLVER_STORE: {error}", ok=False)
+    if is_redis(path) and str(settings["TWISTED_REACTOR"]) != _ASYNCIO:
+        return Line("store", f'{shown(path)} needs asyncio: set TWISTED_REACTOR to "{_ASYNCIO}"', ok=False)
+    return Line("store", shown(path))
 
 
 def _account(settings: Settings) -> Line:

@@ -231,7 +231,7 @@ class Breaker:
             kind = what["kind"]
             if kind == "stop":
                 self.open(error_named(what["name"], what["message"], what["code"]), what["type"])
-            else:
+            elif kind in {"pause", "hold"}:
                 self._wait_as_well(kind, str(what.get("why", "")), str(what.get("code", "")), seconds)
         finally:
             self._tell = tell

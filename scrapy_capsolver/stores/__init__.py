@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from scrapy_capsolver.stores.base import Clearance, Key, Lease, Spend, Store, StoreError, TaskRow
 from scrapy_capsolver.stores.memory import MemoryStore
-from scrapy_capsolver.stores.redis import open_redis
+from scrapy_capsolver.stores.redis import look_at_redis, open_redis
 from scrapy_capsolver.stores.redis.address import is_redis, shown
 from scrapy_capsolver.stores.redis.scope import Scope
 from scrapy_capsolver.stores.sqlite import SQLiteStore, read_ledger
@@ -26,6 +26,7 @@ __all__ = [
     "StoreError",
     "TaskRow",
     "is_redis",
+    "look_at_redis",
     "open_store",
     "read_ledger",
     "shown",

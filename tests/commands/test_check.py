@@ -12,6 +12,7 @@ import scrapy_capsolver
 from scrapy_capsolver.commands.check import _versions
 from tests.commands.shell import Done, Project, scrapy
 from tests.processes import simulator_process
+from tests.redis_server import needs_redis, redis_server
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -151,3 +152,20 @@ def test_an_empty_account(project: Project) -> None:
     with simulator_process("--balance", "0") as where:
         done = project.capsolver("check", "--json", "-s", f"CAPSOLVER_API_URL={where['api']}")
     assert (done.code, wrong(done)) == (1, {"account": "0.0000 USD, no packages: charge the account at CapSolver"})
+
+
+@needs_redis
+def test_a_redis_store_is_looked_at(project: Project) -> None:
+    with redis_server() as server:
+        server.client().config_set("requirepass", "SECRET")
+        url = f"redis://:SECRET@127.0.0.1:{server.port}/2"
+        here = project.capsolver("check", "--offline", "-s", f"CAPSOLVER_STORE={url}")
+        assert f"ok   store       redis://127.0.0.1:{server.port}/2\n" in here.out
+        on_another = project.capsolver("check", "--offline", "-s", f"CAPSOLVER_STORE={url}", "-s", "TWISTED_REACTOR=")
+        assert "FIX  store" in on_another.out
+        assert "needs asyncio: set TWISTED_REACTOR" in on_another.out
+    gone = project.capsolver("check", "--offline", "-s", f"CAPSOLVER_STORE={url}")
+    assert "FIX  store       CAPSOLVER_STORE: redis://127.0.0.1:" in gone.out
+    assert "cannot be used: ConnectionError" in gone.out
+    for one in (here, on_another, gone):
+        assert "SECRET" not in one.out + one.err

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import time
@@ -155,17 +154,20 @@ async def test_news_that_was_missed_is_asked_for(server: RedisServer) -> None:
 @deferred_f_from_coro_f
 async def test_news_that_comes_while_a_site_is_loaded_is_not_lost(server: RedisServer) -> None:
     async with opened(server.url, "a", "b") as (a, b):
-        read = b._link.read
+        call = b._link.call
 
-        async def overtaken(*command: str) -> Any:
-            rows = await read(*command)
-            b._link.read = read
-            await asyncio.ensure_future(maybe_deferred_to_future(Deferred.fromCoroutine(a.save(KEY, ONE))))
-            await written(a)
-            await until(lambda: b._loading[KEY.site])
+        def overtaken(name: str, *arguments: str) -> Any:
+            return Deferred.fromCoroutine(late(call(name, *arguments))) if name == "HGETALL" else call(name, *arguments)
+
+        async def late(answer: Deferred[Any]) -> Any:
+            rows = await answer
+            b._link.call = call
+            await a.save(KEY, ONE)
+            while not b._loading[KEY.site]:
+                await deferLater(_reactor(), 0.01)
             return rows
 
-        b._link.read = overtaken
+        b._link.call = overtaken
         assert await do(b.load(KEY.site)) == {KEY: ONE}
 
 

@@ -59,6 +59,13 @@ class Address:
             authorities,
         )
 
+    def scrub(self, text: str) -> str:
+        """``text`` without user and password: what is no Redis may quote what it was given."""
+        for secret in (self.password, self.user):
+            if secret:
+                text = text.replace(secret, "***")
+        return text
+
     def options(self) -> dict[str, Any]:
         """For redis-py's clients. A server that cannot prove its name is not spoken to."""
         found: dict[str, Any] = {

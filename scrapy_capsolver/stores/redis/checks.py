@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import redis
 
@@ -16,15 +16,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _SECONDS = 3.0
+_YOUNG_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    YOUNG: ClassVar[float] = 60.0
-
     version: int
-    uptime: float
-    """Seconds."""
+    is_young: bool
+    """It was started lately, and may have forgotten what others know."""
 
 
 def check_reactor() -> None:
@@ -57,4 +56,4 @@ def look_at(address: Address) -> Seen:
             address,
             policy,
         )
-    return Seen(int(str(told["redis_version"]).partition(".")[0]), float(told["uptime_in_seconds"]))
+    return Seen(int(str(told["redis_version"]).partition(".")[0]), told["uptime_in_seconds"] < _YOUNG_SECONDS)

@@ -269,7 +269,7 @@ class Fleet:
         """CapSolver has given the task an id."""
         task = self._mine.get(reservation)
         if task is not None:
-            task["task"] = task_id
+            task |= {"task": task_id, "state": "open", "created": time.time()}
             self._journal.add("open", id=reservation, task=task)
 
     def finish(self, reservation: str, account: str | None, *, charged: bool) -> None:

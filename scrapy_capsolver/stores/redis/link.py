@@ -95,16 +95,16 @@ class Link:
     def open(self) -> None:
         self._keeper = asyncio.get_running_loop().create_task(self._keep())
 
-    def call(self, script: str, *arguments: str | float) -> Deferred[Any]:
-        """Fires with what the script returns; fails with :class:`StoreAwayError`."""
+    def call(self, name: str, *arguments: str | float) -> Deferred[Any]:
+        """Run a script, or a command that is none. Fires with what it returns.
+
+        Fails with :class:`StoreAwayError`, or :class:`ScriptError`.
+        """
         answer: Deferred[Any] = Deferred()
         if not self.is_up:
             answer.errback(StoreAwayError("Redis is away"))
             return answer
-        return self._send(script, arguments, answer)
-
-    def _send(self, script: str, arguments: tuple[Any, ...], answer: Deferred[Any]) -> Deferred[Any]:
-        self._calls.append((script, arguments, answer))
+        self._calls.append((name, arguments, answer))
         if self._pump is None or self._pump.done():
             self._pump = asyncio.get_running_loop().create_task(self._work())
         return answer
@@ -115,17 +115,6 @@ class Link:
         if isinstance(answer, Exception):
             raise answer
         return answer
-
-    async def read(self, command: str, *arguments: str) -> Any:
-        """A command that only reads, for asyncio. Raises :class:`StoreAwayError`."""
-        if not self.is_up:
-            raise StoreAwayError("Redis is away")
-        self.commands += 1
-        try:
-            return await asyncio.wait_for(self._client.execute_command(command, *arguments), _OUTER_SECONDS)  # type: ignore[no-untyped-call]
-        except (RedisError, OSError, TimeoutError, asyncio.TimeoutError) as error:
-            self._fall(error)
-            raise StoreAwayError(_why(error)) from None
 
     def up(self) -> Deferred[None]:
         """Fires when the server is there; may be cancelled."""
@@ -177,8 +166,11 @@ class Link:
     async def _pipe(self, batch: list[Call]) -> list[Any]:
         self.commands += len(batch)
         async with self._client.pipeline(transaction=False) as pipe:
-            for script, arguments, _ in batch:
-                pipe.evalsha(self._digests[script], 0, self._prefix, *arguments)
+            for name, arguments, _ in batch:
+                if name in self._digests:
+                    pipe.evalsha(self._digests[name], 0, self._prefix, *arguments)
+                else:
+                    pipe.execute_command(name, *arguments)
             return await pipe.execute(raise_on_error=False)
 
     async def _load(self, names: set[str]) -> None:
@@ -194,7 +186,7 @@ class Link:
             logger.warning(
                 "CAPSOLVER_STORE: %s is away (%s). No captcha is solved until it is back; other requests go on",
                 self._address,
-                _why(error),
+                self._address.scrub(_why(error)),
             )
         self._fallen.set()
 

@@ -21,7 +21,7 @@ from scrapy_capsolver.stores.base import Clearance, Key, Lease
 from scrapy_capsolver.stores.redis.address import Address
 from scrapy_capsolver.stores.redis.fleet import Fleet
 from scrapy_capsolver.stores.redis.journal import Journal
-from scrapy_capsolver.stores.redis.link import COMMAND_SECONDS, Link, StoreAwayError
+from scrapy_capsolver.stores.redis.link import COMMAND_SECONDS, Link, ScriptError, StoreAwayError
 from scrapy_capsolver.stores.redis.news import News
 from scrapy_capsolver.stores.redis.waiting import kept
 
@@ -84,8 +84,8 @@ class RedisStore:
         while self._link.is_up and site not in self._fresh:
             self._loading[site] = before = self._loading.get(site, 0)
             try:
-                rows = await _deferred(self._link.read("HGETALL", self._scope.key("clearances", site)))
-            except StoreAwayError:
+                rows = await self._link.call("HGETALL", self._scope.key("clearances", site))
+            except (StoreAwayError, ScriptError):
                 break
             for one in self._journal.pending(site):
                 _apply(one, rows)
@@ -280,11 +280,6 @@ def _error(told: object) -> CaptchaError | None:
     if not isinstance(told, dict):
         return None
     return error_named(told.get("name"), told.get("message"), told.get("code"))
-
-
-def _deferred(coroutine: Any) -> Deferred[Any]:
-    """What is awaited on asyncio, for Twisted's coroutines."""
-    return Deferred.fromFuture(asyncio.ensure_future(coroutine))
 
 
 def _apply(write: dict[str, Any], rows: dict[str, str]) -> None:

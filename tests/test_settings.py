@@ -168,3 +168,58 @@ def test_any_value_is_read_or_named(name: str, value: object) -> None:
     except SettingError as error:
         assert str(error).startswith(f"CAPSOLVER_{name} is ")
         assert ": it takes " in str(error)
+
+
+# A store that is shared
+
+
+@pytest.mark.parametrize("url", ["redis://r.example", "rediss://u:SECRET@r.example:1/2"])
+def test_a_store_may_be_a_redis_server(url: str) -> None:
+    settings = read(
+        STORE=url, STORE_PREFIX="shop.1", RUN="nightly/2", LIMIT_WINDOW="Day", EGRESS="vpn-1", OFFLINE_SOLVES="3"
+    )
+    assert settings.store == url
+    assert (settings.store_prefix, settings.run, settings.limit_window) == ("shop.1", "nightly/2", "day")
+    assert (settings.egress, settings.offline_solves) == ("vpn-1", 3)
+    assert "SECRET" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("url", "allowed"),
+    [
+        ("redis://u:SECRET@r.example/one", "its database is no number"),
+        ("redis://u:SECRET@", "it takes redis://"),
+        ("rediss://u:SECRET@r.example?ssl_cert_reqs=none", "options that it does not take"),
+        ("memcached://u:SECRET@r.example", "it takes 'memory', the path of an SQLite file, or an address redis://"),
+    ],
+)
+def test_a_store_that_is_none_is_said_so_without_what_may_be_a_password(url: str, allowed: str) -> None:
+    with pytest.raises(SettingError, match=r"^CAPSOLVER_STORE") as caught:
+        read(STORE=url)
+    assert allowed in str(caught.value)
+    assert "SECRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["STORE_PREFIX", "RUN", "EGRESS"])
+@pytest.mark.parametrize("value", ["a b", "a*", "a\nb", "ł", "a" * 101, 7])
+def test_names_are_plain(name: str, value: object) -> None:
+    with pytest.raises(SettingError, match=f"^CAPSOLVER_{name} is "):
+        read(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("environment", "bot", "run"),
+    [
+        ({}, "shop", "shop"),
+        ({}, "my shop/ł", "my_shop/_"),
+        ({}, "", "run"),
+        ({"SHUB_JOBKEY": "12345/1/7"}, "shop", "12345"),
+        ({"SHUB_JOBKEY": "12345/1/7", "SHUB_JOB_TAGS": "a,group=nightly,b"}, "shop", "nightly"),
+        ({"SHUB_JOBKEY": "12345/1/7", "SHUB_JOB_TAGS": "a,b"}, "shop", "12345"),
+    ],
+)
+def test_the_run_has_a_name(environment: dict[str, str], bot: str, run: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert read_settings(Settings({**KEY, "BOT_NAME": bot})).run == run
+    assert read_settings(Settings({**KEY, "BOT_NAME": bot, "CAPSOLVER_RUN": "mine"})).run == "mine"

@@ -54,6 +54,7 @@ ERRORS: dict[str, str] = {
     "CaptchaBudgetError": "A limit of yours was reached: CAPSOLVER_BUDGET, CAPSOLVER_MAX_SOLVES or CAPSOLVER_MAX_SOLVES_PER_DOMAIN.",
     "CapSolverAccountError": "Look at the key, the balance and the packages of the account.",
     "CapSolverUnavailableError": "Look whether this machine reaches CapSolver. Run these requests again later.",
+    "CaptchaStoreError": "See to the Redis server that CAPSOLVER_STORE names, or allow CAPSOLVER_OFFLINE_SOLVES. Run these requests again.",
     "CaptchaTimeoutError": "Raise CAPSOLVER_TIMEOUT if it is below CapSolver's own 120 seconds; else run these requests again.",
     "CaptchaCancelledError": "The crawl ended first. With a JOBDIR they wait for the next run.",
 }

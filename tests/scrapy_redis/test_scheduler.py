@@ -173,7 +173,10 @@ def test_what_was_solved_here_stays_here(opened: Make, client: Any) -> None:
     assert a.next_request() is request
     assert a.next_request() is None
     assert not list(client.scan_iter())
-    assert a.stats.get_stats() == {"capsolver/frontier/kept": 1}
+    stats = a.stats.get_stats()
+    assert {name: stats[name] for name in stats if name.startswith(("capsolver/", "scheduler/"))} == {
+        "capsolver/frontier/kept": 1
+    }
 
 
 @pytest.mark.parametrize("run", ["", "b"])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import logging
 from collections import Counter
 from typing import Any
@@ -376,3 +377,84 @@ def test_what_is_open_for_a_type_is_for_that_alone(caplog: pytest.LogCaptureFixt
     gate.breaker.open(WRONG_KEY, None)
     with pytest.raises(CapSolverAccountError):
         gate.breaker.check("B")
+
+
+# With other workers
+
+
+def together(first: Gate, second: Gate) -> None:
+    """What the first is told, the second hears of as plain data."""
+    first.breaker.share(lambda name, what, seconds: second.breaker.hear(json.loads(json.dumps(what)), seconds))
+
+
+def test_a_pause_of_one_worker_is_one_of_the_other_and_goes_round_once(caplog: pytest.LogCaptureFixture) -> None:
+    first, second = Gate(), Gate()
+    together(first, second)
+    together(second, first)
+    first.breaker.answered(BLOCKED)
+    for gate in (first, second):
+        gate.come("a", "b")
+        assert gate.names == ""
+        gate.clock.advance(299)
+        assert gate.names == ""
+        gate.clock.advance(2)
+        assert gate.through == [("a", True)]  # each goes ahead with one
+        assert gate.counts["breaker/paused_seconds"] == 300
+    lines = ours(caplog)
+    assert len(lines) == 2
+    assert lines[0].startswith("No captchas are solved for 300 seconds")
+    assert lines[1].startswith("Another worker was told to wait: no captchas are solved for 300 seconds")
+
+
+def test_a_pause_that_is_heard_of_has_a_jitter_of_its_own() -> None:
+    first, second = Gate(), Gate(dice=1.0)
+    together(first, second)
+    first.breaker.answered(BLOCKED)
+    assert second.breaker.paused_until == pytest.approx(300 * (1 + JITTER))
+    second.breaker.hear({"kind": "pause", "why": "", "code": ""}, 10.0)
+    assert second.breaker.paused_until == pytest.approx(300 * (1 + JITTER))  # the longer one counts
+
+
+def test_an_outage_may_be_this_workers_own() -> None:
+    first, second = Gate(), Gate()
+    together(first, second)
+    for _ in range(UNREACHABLE_IN_A_ROW):
+        first.breaker.unanswered()
+    first.come("a")
+    second.come("a")
+    assert (first.names, second.names) == ("", "a")
+
+
+@pytest.mark.parametrize("task_type", [None, "T"])
+def test_what_ends_all_solving_ends_it_for_all_workers(task_type: str | None) -> None:
+    first, second = Gate(), Gate()
+    together(first, second)
+    together(second, first)
+    first.breaker.open(WRONG_KEY, task_type)
+    with pytest.raises(CapSolverAccountError, match="the key is wrong") as caught:
+        second.breaker.check("T")
+    assert caught.value.code == WRONG_KEY.code
+    if task_type is not None:
+        second.breaker.check("U")
+
+
+def test_errors_that_are_too_many_hold_tasks_back_for_all_workers_and_each_has_its_share_of_them() -> None:
+    first, second = Gate(), Gate()
+    together(first, second)
+    first.breaker.workers = second.breaker.workers = 4
+    for _ in range(MANY // 4 - 1):
+        first.breaker.answered(BAD)
+    assert first.breaker.may_create
+    first.breaker.answered(BAD)
+    assert not first.breaker.may_create
+    assert not second.breaker.may_create
+    assert second.breaker.may_call
+    second.clock.advance(WINDOW + 1)
+    assert second.breaker.may_create
+
+
+@pytest.mark.parametrize("what", [{"kind": "x"}, {"kind": None}])
+def test_news_of_another_version_means_nothing(what: dict[str, Any]) -> None:
+    gate = Gate()
+    gate.breaker.hear(what, 100.0)
+    assert gate.breaker.may_create

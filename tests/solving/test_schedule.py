@@ -116,3 +116,12 @@ def test_any_history_gives_a_next_query_that_is_later(history: list[float | None
     following = times.begin().next_age(age)
     assert age < following <= max(age + 300, 301)
     assert 0 <= times.likelihood(0, age) <= 1
+
+
+def test_what_other_workers_learned_is_as_good_as_what_one_learned_itself() -> None:
+    own, told = SolveTimes(), SolveTimes()
+    seconds = [5 + n / 100 for n in range(100)]
+    for one in seconds:
+        own.end(own.begin(), one)
+    told.learn(seconds)
+    assert told.begin().ages == own.begin().ages != SolveTimes().begin().ages

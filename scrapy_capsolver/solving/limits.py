@@ -64,13 +64,15 @@ class Limits:
         if name is not None:
             self._refuse(name, receipt)
 
-    async def reserve(self, receipt: Receipt, mark: str = "") -> Note | None:
+    async def reserve(self, receipt: Receipt, mark: str = "", waits: Callable[[], None] = lambda: None) -> Note | None:
         """Take the part of one task; raises :class:`CaptchaBudgetError` once there is surely none left for it.
 
         What may come in its place, a task that somebody left, is for who shares limits with others: ``mark`` tells it.
+        ``waits`` is called where that has to wait for the end of other tasks.
         """
         while self._in_the_way(receipt, self._taken) is not None:
             self.check(receipt)
+            waits()
             settled: Deferred[None] = Deferred()
             self._waiting.append(settled)
             await settled

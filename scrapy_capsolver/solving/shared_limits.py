@@ -51,7 +51,7 @@ class SharedLimits:
     def keep_in(self, state: dict[str, Any], key: str) -> None:
         """Not in ``spider.state``: the store outlives a run."""
 
-    async def reserve(self, receipt: Receipt, mark: str = "") -> Note | None:
+    async def reserve(self, receipt: Receipt, mark: str = "", waits: Callable[[], None] = lambda: None) -> Note | None:
         """See :meth:`Limits.reserve <.limits.Limits.reserve>`; here, another worker's task may come in place of a new one.
 
         Raises :class:`CaptchaStoreError` too.
@@ -61,18 +61,19 @@ class SharedLimits:
         wanted = Wanted(receipt.reservation, receipt.site, receipt.family, receipt.type, receipt.nano or 0, mark)
         while True:
             with suppress(StoreAwayError):
-                left = await self._ask(wanted, receipt)
+                left = await self._ask(wanted, receipt, waits)
                 return None if left is None else note_of(left)
             if self._allowance > 0:
                 self._allowance -= 1
                 self._count("store/offline_solves", 1)
                 self._fleet.charge(wanted, self._most)
                 return None
+            waits()
             await self._fleet.back()
 
-    async def _ask(self, wanted: Wanted, receipt: Receipt) -> Left | None:
+    async def _ask(self, wanted: Wanted, receipt: Receipt, waits: Callable[[], None]) -> Left | None:
         try:
-            return await self._fleet.reserve(wanted, self._most)
+            return await self._fleet.reserve(wanted, self._most, waits)
         except LimitReachedError as limit:
             self._exhausted(limit.name)
             raise reached(limit.name, limit.used, receipt) from None

@@ -209,11 +209,14 @@ class Solver:
     async def _create(self, job: Job, task: dict[str, Any], *, trial: int) -> Reply | None:
         """Send createTask. It is sent again only where no task can have come of it: None says so."""
         receipt = self._ledger.receipt(job.purpose, task["type"])
-        reserving = Deferred.fromCoroutine(self._limits.reserve(receipt, job.mark(task)))
-        if not reserving.called:  # it waits for the end of other tasks, and they must not wait for this one's trial
+
+        def waits() -> None:
+            """For the end of other tasks, and they must not wait for this one's trial."""
+            nonlocal trial
             self._breaker.leave(trial)
             trial = 0
-        left = await reserving
+
+        left = await self._limits.reserve(receipt, job.mark(task), waits)
         if left is not None:
             self._breaker.leave(trial)
             self._ledger.adopted(left.receipt)

@@ -327,6 +327,19 @@ async def test_limits_are_those_of_all(server: RedisServer, most: dict[str, Any]
 
 
 @deferred_f_from_coro_f
+async def test_only_who_waits_for_others_lets_them_go_ahead(server: RedisServer) -> None:
+    """After a pause one task goes ahead as a trial: the way to the server and back is no reason to give that up."""
+    async with opened(server.url, "a") as (a,):
+        own, waited = limits(a, max_solves=1), []
+        assert await do(own.reserve(receipt(1), "", lambda: waited.append(1))) is None
+        assert waited == []
+        waiting = Deferred.fromCoroutine(own.reserve(receipt(2), "", lambda: waited.append(2)))
+        await until(lambda: waited == [2])
+        own.settle(receipt(1), charged=False)
+        assert await maybe_deferred_to_future(waiting) is None
+
+
+@deferred_f_from_coro_f
 async def test_a_reservation_whose_answer_is_lost_counts_once(server: RedisServer) -> None:
     async with opened(server.url, "a") as (a,):
         own = limits(a, max_solves=2)

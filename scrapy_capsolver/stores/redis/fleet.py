@@ -216,8 +216,10 @@ class Fleet:
 
     # Limits
 
-    async def reserve(self, wanted: Wanted, most: Most) -> Left | None:
+    async def reserve(self, wanted: Wanted, most: Most, waits: Callable[[], None]) -> Left | None:
         """Take the part of one task. Gives a task that would be the same, which another worker has left; there is nothing taken then.
+
+        ``waits`` is called where the answer does not come at once.
 
         Raises:
             LimitReachedError: nothing is left, whatever becomes of what is under way.
@@ -251,6 +253,7 @@ class Fleet:
             if word == "refuse":
                 used = {"MAX_SOLVES": solves, "BUDGET": nano, "MAX_SOLVES_PER_DOMAIN": of_site}[detail]
                 raise LimitReachedError(detail, int(used))
+            waits()
             if word == "lost":
                 await self._remind()
             elif word == "hold":

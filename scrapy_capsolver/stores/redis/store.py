@@ -195,7 +195,7 @@ class RedisStore:
         kind, mine = news.get("kind"), news.get("by") == self._scope.worker
         if kind == "clearance" and not mine:
             self._changed(news["site"], news["field"], news.get("text"))
-        elif kind == "flight":
+        elif kind == "flight" and not mine:  # whoever waits here for a solve of this worker is told without it
             self._land(news["flight"], _error(news.get("error")))
         elif kind == "limits":
             self.fleet.news()
@@ -239,7 +239,8 @@ class RedisStore:
         except DeferredTimeoutError:
             logger.warning("CAPSOLVER_STORE: Redis is away at the end of the crawl: what was not written yet is lost")
         closing = asyncio.gather(self._news.close(), self._link.close(), return_exceptions=True)
-        await Deferred.fromFuture(asyncio.ensure_future(asyncio.wait_for(closing, COMMAND_SECONDS)))
+        with suppress(asyncio.TimeoutError):
+            await Deferred.fromFuture(asyncio.ensure_future(asyncio.wait_for(closing, COMMAND_SECONDS)))
 
     def close(self) -> None:
         """See :meth:`leave`."""

@@ -8,7 +8,8 @@ local this, run, window = ARGV[5], ARGV[6], ARGV[7]
 local most, known, grace = cjson.decode(ARGV[8]), cjson.decode(ARGV[9]), tonumber(ARGV[10])
 
 if task.mark ~= '' then
-    for _, other in ipairs(redis.call('SMEMBERS', key('mark', task.mark))) do
+    -- Some of them are enough: tasks that are all the same may be very many.
+    for _, other in ipairs(redis.call('SRANDMEMBER', key('mark', task.mark), 20)) do
         local found = task_of(other)
         if not found or found.state == 'over' then
             redis.call('SREM', key('mark', task.mark), other)

@@ -51,7 +51,7 @@ if known.key == limits and generation ~= known.generation then
 end
 if not generation then
     generation = id
-    redis.call('HSET', limits, 'generation', generation, 'hold', tostring(now + grace))
+    redis.call('HSET', limits, 'generation', generation, 'hold', tostring(grace > 0 and now + grace or 0))
     redis.call('EXPIRE', limits, seconds)
 end
 local hold = tonumber(redis.call('HGET', limits, 'hold')) - now

@@ -80,7 +80,7 @@ class CapSolverUnavailableError(CaptchaError):
 
 
 class CaptchaStoreError(CaptchaError):
-    """Redis, which ``CAPSOLVER_STORE`` names, is away: without it nobody knows what the other workers spend. Nothing was paid."""
+    """Redis, which ``CAPSOLVER_STORE`` names, is away: without it nobody knows what the other workers spend."""
 
 
 class CaptchaTimeoutError(CaptchaError):
@@ -105,7 +105,14 @@ class CaptchaCancelledError(CaptchaError):
 
 def store_away(seconds: float) -> CaptchaStoreError:
     return CaptchaStoreError(
-        f"Redis, which CAPSOLVER_STORE names, did not come back within {seconds:g} s (CAPSOLVER_TIMEOUT); nothing was paid"
+        f"Redis, which CAPSOLVER_STORE names, did not come back within {seconds:g} s (CAPSOLVER_TIMEOUT); no task was created "
+        "meanwhile"
+    )
+
+
+def store_fails(why: str) -> CaptchaStoreError:
+    return CaptchaStoreError(
+        f"Redis, which CAPSOLVER_STORE names, fails ({why}): is the prefix of its keys another's as well?"
     )
 
 

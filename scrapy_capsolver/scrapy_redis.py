@@ -265,7 +265,8 @@ class Scheduler(scrapy_redis.scheduler.Scheduler):  # type: ignore[misc]
 
     def _count(self, name: str, value: int = 1) -> None:
         if self.stats and value:
-            self.stats.inc_value(f"capsolver/{name}", value)
+            stat = f"capsolver/{name}"
+            self.stats.inc_value(stat, value)
 
 
 def _push_one(queue: Any, request: Request) -> bool:

@@ -6,11 +6,12 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from scrapy_capsolver.errors import store_fails
 from scrapy_capsolver.solving.job import Note
 from scrapy_capsolver.solving.ledger import NANO, Receipt
 from scrapy_capsolver.solving.limits import reached, unknown_price
 from scrapy_capsolver.stores.redis.fleet import LimitReachedError, Most, Wanted
-from scrapy_capsolver.stores.redis.link import StoreAwayError
+from scrapy_capsolver.stores.redis.link import ScriptError, StoreAwayError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,6 +78,8 @@ class SharedLimits:
         except LimitReachedError as limit:
             self._exhausted(limit.name)
             raise reached(limit.name, limit.used, receipt) from None
+        except ScriptError as error:
+            raise store_fails(str(error)) from None
 
     def take(self, receipt: Receipt) -> None:
         """It is counted since it was reserved."""

@@ -14,6 +14,7 @@ from scrapy_capsolver.api.transport import TransportError
 from scrapy_capsolver.errors import (
     CapSolverUnavailableError,
     CaptchaCancelledError,
+    CaptchaError,
     CaptchaTimeoutError,
     UnsolvableCaptchaError,
     store_away,
@@ -216,7 +217,11 @@ class Solver:
             self._breaker.leave(trial)
             trial = 0
 
-        left = await self._limits.reserve(receipt, job.mark(task), waits)
+        try:
+            left = await self._limits.reserve(receipt, job.mark(task), waits)
+        except CaptchaError as error:  # it knows nothing of attempts before
+            error.attempts, error.possibly_paid = job.attempts, job.lost
+            raise
         if left is not None:
             self._breaker.leave(trial)
             self._ledger.adopted(left.receipt)

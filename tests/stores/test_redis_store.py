@@ -163,7 +163,7 @@ async def test_news_that_comes_while_a_site_is_loaded_is_not_lost(server: RedisS
             rows = await answer
             b._link.call = call
             await a.save(KEY, ONE)
-            while not b._loading[KEY.site]:
+            while KEY.site not in b._overtaken:
                 await deferLater(_reactor(), 0.01)
             return rows
 
@@ -260,6 +260,42 @@ async def test_who_waits_for_the_dead_is_woken_when_it_counts_as_dead(server: Re
         lease = await do(b.lease(KEY, ""))
         assert isinstance(lease, Lease)
         lease.end()
+
+
+@deferred_f_from_coro_f
+async def test_a_lease_whose_answer_is_lost_is_there_when_it_is_asked_for_again(server: RedisServer) -> None:
+    async with opened(server.url, "a") as (a,):
+        first = await do(a.lease(KEY, ""))
+        began = time.monotonic()
+        assert (await do(a.lease(KEY, ""))).fence == first.fence
+        assert time.monotonic() - began < 2
+        first.end()
+
+
+@deferred_f_from_coro_f
+async def test_several_who_look_at_once_ask_once(server: RedisServer) -> None:
+    server.client().hset("capsolver:clearances:shop.example", "[]", "{}")
+    async with opened(server.url, "a") as (a,):
+        before = a.commands
+        looking = [Deferred.fromCoroutine(a.load(KEY.site)) for _ in range(5)]
+        assert [await maybe_deferred_to_future(one) for one in looking] == [{}] * 5
+        assert a.commands - before <= 2  # with a beat, perhaps
+
+
+@deferred_f_from_coro_f
+async def test_clearances_that_the_server_has_forgotten_are_given_to_it_again(server: RedisServer) -> None:
+    async with opened(server.url, "a", "b") as (a, b):
+        await do(a.save(KEY, ONE))
+        await until(lambda: b.known(KEY.site) == {} or True)
+        await written(a)
+        server.kill()
+        await until(lambda: not a._link.is_up)
+        server.start()
+        await do(a.fleet.back())
+        await written(a)
+        await do(b.fleet.back())
+        await until(lambda: b._news.is_live)
+        assert await do(a.load(KEY.site)) == await do(b.load(KEY.site)) == {KEY: ONE}
 
 
 @deferred_f_from_coro_f
@@ -442,6 +478,45 @@ async def test_a_server_that_went_back_in_time_is_brought_up_to_date(
             await do(own.reserve(receipt(4)))
 
 
+@pytest.mark.parametrize("window", ["run", "day"])
+@deferred_f_from_coro_f
+async def test_what_was_bought_without_the_server_counts_where_it_belongs(server: RedisServer, window: str) -> None:
+    async with opened(server.url, "a", window=window) as (a,):
+        own = limits(a, max_solves=1, allowance=1)
+        a._link._fall(ConnectionError("cut"))
+        assert await do(own.reserve(receipt(1))) is None
+        await do(a.fleet.back())
+        await written(a)
+        await end(a, receipt(1))
+        with pytest.raises(CaptchaBudgetError):
+            await do(own.reserve(receipt(2)))
+        (key,) = server.client().keys("capsolver:limits:*")
+        assert server.client().ttl(key) > (3600 if window == "day" else 0)
+
+
+@deferred_f_from_coro_f
+async def test_a_worker_that_comes_while_limits_are_forgotten_does_not_go_ahead(server: RedisServer) -> None:
+    async with opened(server.url, "a", "b") as (a, b):
+        own, other = limits(a, max_solves=2), limits(b, max_solves=2)
+        await end(a, await open_task(a, own, 1))
+        await end(a, await open_task(a, own, 2))
+        evicts(server)
+        with pytest.raises(CaptchaBudgetError):
+            await do(other.reserve(receipt(3)))
+
+
+@deferred_f_from_coro_f
+async def test_keys_of_somebody_else_are_an_error_that_says_so(server: RedisServer) -> None:
+    async with opened(server.url, "a") as (a,):
+        server.client().set(f"capsolver:limits:{a.fleet.run}", "x")
+        with pytest.raises(CaptchaStoreError, match="is the prefix of its keys another's"):
+            await do(limits(a, max_solves=2).reserve(receipt(1)))
+        server.client().set("capsolver:clearances:shop.example", "x")
+        with pytest.raises(CaptchaStoreError, match="WRONGTYPE"):
+            await do(a.lease(KEY, ""))
+        assert a._link.is_up
+
+
 # What the dead have left
 
 
@@ -515,6 +590,36 @@ async def test_where_a_limit_waits_for_a_dead_worker_somebody_asks_what_became_o
         await end(b, note.receipt)
         assert "undelivered/tasks" not in booked(server)
         assert booked(server)["solved/tasks"] == 1
+
+
+@pytest.mark.parametrize("account", ["a", "other"])
+@deferred_f_from_coro_f
+async def test_the_dead_of_an_ended_run_are_looked_after_by_who_can_ask_for_them(
+    server: RedisServer, account: str
+) -> None:
+    """The limits of a day outlive a run; CapSolver answers for a task only to the key that it was created with."""
+    async with opened(server.url, "a", window="day") as (a,):
+        await open_task(a, limits(a, max_solves=1), 1)
+        a.fleet.close()
+        die(server, "a")
+        server.client().delete("capsolver:run:run")
+        store: Any = open_store(server.url, Scope(worker="b", account=account, window="day"))
+        orphans: list[Any] = []
+        store.fleet.on_orphan = orphans.append
+        store.open()
+        await do(store.fleet.back())
+        assert store.fleet.run != a.fleet.run
+        waiting = Deferred.fromCoroutine(limits(store, max_solves=1).reserve(receipt(2)))
+        waiting.addErrback(lambda _: None)
+        if account == "a":
+            await until(lambda: orphans)
+            assert [left.task for left in orphans] == ["t1"]
+        else:
+            beats = store.commands
+            await until(lambda: store.commands >= beats + 3)
+            assert orphans == []
+        waiting.cancel()
+        await do(store.leave())
 
 
 # What one learns for all
@@ -736,5 +841,5 @@ async def test_every_key_has_the_prefix_and_an_expiry(server: RedisServer) -> No
         keys = client.keys("*")
         assert {key.split(":")[0] for key in keys} == {"mine"}
         assert [key for key in keys if client.ttl(key) < 0] == []
-        assert len({key.split(":")[1] for key in keys}) == 18
+        assert len({key.split(":")[1] for key in keys}) == 19
         lease.end()

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from scrapy_capsolver.stores.base import StoreError
 
@@ -45,14 +47,15 @@ def look_at(address: Address) -> Seen:
         decode_responses=True,
         socket_timeout=_SECONDS,
         socket_connect_timeout=_SECONDS,
+        retry=Retry(NoBackoff(), 0),  # or it tries ten times
     ) as client:
         client.ping()
         told = client.info()
     policy = str(told.get("maxmemory_policy", "noeviction"))
     if told.get("maxmemory") and policy != "noeviction":
         logger.warning(
-            "CAPSOLVER_STORE: %s forgets keys where it has to make room (maxmemory-policy %s): what workers know is written again, "
-            "and what only those knew that have ended is lost. Set it to noeviction",
+            "CAPSOLVER_STORE: %s forgets keys where it has to make room (maxmemory-policy %s). Limits are kept by what workers "
+            "remember of them; clearances are paid for again, and the ledger has gaps. Set it to noeviction",
             address,
             policy,
         )

@@ -113,7 +113,7 @@ class Fleet:
         self._beating: asyncio.Task[None] | None = None
         self._came_before = False
         self.workers = 1
-        """That live."""
+        """That live and share the account."""
         self.patience = 150.0
         """Seconds for which the server may be away until who waits for it gives up."""
         self.young = False
@@ -124,6 +124,10 @@ class Fleet:
         """Told what another worker's breaker did, and for how many seconds it holds."""
         self.on_orphan: Callable[[Left], None] = lambda left: None
         """Told a task of a dead worker: somebody has to see what becomes of it."""
+        self.was_forgotten = False
+        """The server did not know of this run any more: it has lost what it had."""
+        self.on_forgotten: Callable[[], None] = lambda: None
+        """Told so."""
         self.on_wait: Callable[[], None] = lambda: None
         """Told when a solve has to wait for the server."""
         self.on_size: Callable[[int], None] = lambda workers: None
@@ -174,6 +178,7 @@ class Fleet:
             scope.worker,
             scope.account,
             "1" if came else "",
+            scope.window,
             known.key,
             known.generation,
         )
@@ -181,6 +186,8 @@ class Fleet:
     async def came_(self) -> None:
         """The server is there: join the others, and remind it of what it may have forgotten."""
         self._heard(await self._link.ask("beat", *self._beat_arguments(came=True)))
+        if self.was_forgotten:
+            self.on_forgotten()
         if self._known.key:
             self._known.generation = await self._link.ask("restore", *self._restore_arguments())
         self._came_before = True
@@ -188,6 +195,7 @@ class Fleet:
 
     def _heard(self, text: str) -> None:
         heard = json.loads(text)
+        self.was_forgotten = self._came_before and bool(heard.get("first"))
         if heard["instance"] != self._instance:
             # Of a run that others had begun, or have begun while this worker was not heard of.
             self._instance = heard["instance"]
@@ -239,14 +247,15 @@ class Fleet:
                 self._scope.window,
                 most.to_json(),
                 json.dumps(known),
-                _GRACE_SECONDS if self.young and most.any else 0.0,
+                _GRACE_SECONDS if most.any else 0.0,
+                "1" if self.young else "",
             )
             answer = await kept(call, lambda late: self._undo(late, wanted.id, task))
             if answer[0] == "take":
                 return self._take(answer)
             word, key, generation, solves, nano, of_site, detail = answer
             if key and word != "lost":
-                self._remember(key, generation, solves, nano, {f"u:{wanted.site}": of_site} if most.of_site else {})
+                self._remember(key, generation, solves, nano, {f"site:{wanted.site}": of_site} if most.of_site else {})
             if word == "ok":
                 self._mine[wanted.id] = {**task, "limits": key, "worker": self._scope.worker}
                 return None
@@ -263,10 +272,9 @@ class Fleet:
 
     def charge(self, wanted: Wanted, most: Most) -> None:
         """Count a task without asking, while the server is away."""
-        task = self._describe(wanted, most)
-        key = self._known.key or self._scope.key("limits", self.run)
-        self._mine[wanted.id] = task = {**task, "limits": key, "worker": self._scope.worker}
-        self._journal.add("charge", id=wanted.id, task=task)
+        self._mine[wanted.id] = task = {**self._describe(wanted, most), "worker": self._scope.worker}
+        scope = self._scope
+        self._journal.add("charge", id=wanted.id, task=task, this=self.run, run=scope.run, window=scope.window)
 
     def opened(self, reservation: str, task_id: str) -> None:
         """CapSolver has given the task an id."""
@@ -334,12 +342,13 @@ class Fleet:
     def _restore_arguments(self) -> tuple[str | float, ...]:
         known = self._known
         mine = {id_: task for id_, task in self._mine.items() if task.get("limits") == known.key}
-        seconds = {"run": 3600, "hour": 7200, "day": 172800}[self._scope.window]
         return (
             self._scope.worker,
             known.key,
             f"{self._instance}-{self._scope.worker}-{time.time_ns()}",
-            seconds,
+            self.run,
+            self._scope.run,
+            self._scope.window,
             _GRACE_SECONDS,
             json.dumps(known.totals),
             json.dumps(mine),
@@ -356,7 +365,7 @@ class Fleet:
             "by_site": most.of_site is not None,
             "row": self._row(wanted.site, wanted.family),
             "ledger": self._ledger,
-            "limits_seconds": 3600,
+            "account": self._scope.account,
             "task": "",
             "created": 0,
             "state": "new",

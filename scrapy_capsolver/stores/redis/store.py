@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, cast
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeoutError
 
-from scrapy_capsolver.errors import error_named
+from scrapy_capsolver.errors import error_named, store_fails
+from scrapy_capsolver.solving.clock import wake
 from scrapy_capsolver.stores.base import Clearance, Key, Lease
 from scrapy_capsolver.stores.redis.address import Address
 from scrapy_capsolver.stores.redis.fleet import Fleet
@@ -49,11 +50,13 @@ class RedisStore:
         self._journal = Journal(self._link, scope.worker, self._refused)
         self._news = News(address, scope.key("news"), self._heard, self._gap)
         self.fleet = Fleet(self._link, self._journal, scope)
+        self.fleet.on_forgotten = self._save_again
         self.allows_offline = False
         """Solving goes on while the server is away."""
         self._known: dict[str, dict[Key, Clearance]] = {}
         self._fresh: set[str] = set()  # sites of which all news has been heard since they were asked for
-        self._loading: dict[str, int] = {}  # how often there was news of a site while it was being loaded
+        self._lookups: dict[str, list[Deferred[None]]] = {}  # sites that are asked for, and who waits for that
+        self._overtaken: set[str] = set()  # of which there was news meanwhile
         self._flights: dict[str, Deferred[CaptchaError | None]] = {}
         self._open = False
 
@@ -81,23 +84,36 @@ class RedisStore:
     # Clearances
 
     async def load(self, site: str) -> Mapping[Key, Clearance]:
-        while self._link.is_up and site not in self._fresh:
-            self._loading[site] = before = self._loading.get(site, 0)
+        if site in self._lookups:  # somebody is at it
+            looked: Deferred[None] = Deferred()
+            self._lookups[site].append(looked)
+            await looked
+        elif self._link.is_up and site not in self._fresh:
+            waiting = self._lookups[site] = []
+            try:
+                await self._look_up(site)
+            finally:
+                del self._lookups[site]
+                wake(waiting)
+        return self.known(site)
+
+    async def _look_up(self, site: str) -> None:
+        """Again, where there was news of the site before the answer came."""
+        while True:
+            self._overtaken.discard(site)
             try:
                 rows = await self._link.call("HGETALL", self._scope.key("clearances", site))
             except (StoreAwayError, ScriptError):
+                return
+            if site not in self._overtaken:
                 break
-            for one in self._journal.pending(site):
-                _apply(one, rows)
-            self._known[site] = _readable(site, rows)
-            if len(self._known) > _MOST_SITES:
-                self._forget(next(iter(self._known)))
-            if self._loading.get(site) == before:
-                self._loading.pop(site)
-                if self._news.is_live:
-                    self._fresh.add(site)
-                break
-        return self.known(site)
+        for one in self._journal.pending(site):
+            _apply(one, rows)
+        self._known[site] = _readable(site, rows)
+        if len(self._known) > _MOST_SITES:
+            self._forget(next(iter(self._known)))
+        if self._news.is_live:
+            self._fresh.add(site)
 
     def known(self, site: str) -> Mapping[Key, Clearance]:
         return self._known.get(site, {})
@@ -107,6 +123,9 @@ class RedisStore:
         if held is not None and (held.fence, held.solved_at) > (clearance.fence, clearance.solved_at):
             return
         self._known.setdefault(key.site, {})[key] = clearance
+        self._write(key, clearance)
+
+    def _write(self, key: Key, clearance: Clearance) -> None:
         self._journal.add(
             "save",
             site=key.site,
@@ -114,8 +133,14 @@ class RedisStore:
             text=_text(clearance),
             fence=clearance.fence,
             solved_at=clearance.solved_at,
-            **({} if clearance.expires is None else {"expires": clearance.expires}),
+            expires=clearance.expires,
         )
+
+    def _save_again(self) -> None:
+        """The server has lost what it had. What expired meanwhile is forgotten there by itself."""
+        for held in self._known.values():
+            for key, clearance in held.items():
+                self._write(key, clearance)
 
     async def delete(self, key: Key, clearance_id: str) -> None:
         held = self.known(key.site).get(key)
@@ -152,6 +177,8 @@ class RedisStore:
                     return Lease()
                 await self.fleet.back()
                 continue
+            except ScriptError as error:
+                raise store_fails(str(error)) from None
             finally:
                 self._flights.pop(flight, None)
             if error is not None:
@@ -203,8 +230,8 @@ class RedisStore:
             self.fleet.on_breaker(news["what"], float(news["seconds"]))
 
     def _changed(self, site: str, field: str, text: str | None) -> None:
-        if site in self._loading:
-            self._loading[site] += 1
+        if site in self._lookups:
+            self._overtaken.add(site)
         if site not in self._known:
             return
         if text is None:
@@ -230,7 +257,7 @@ class RedisStore:
             return
         self._open = False
         self.fleet.close()
-        self._journal.add("bye", run=self.fleet.run)
+        self._journal.add("bye", name=self._scope.run, account=self._scope.account)
         from twisted.internet import reactor
 
         written = self._journal.written()

@@ -4,9 +4,10 @@
 local MOST_CLEARANCES = 10000  -- of one site
 local worker = ARGV[2]
 local refused = {}
-if not redis.call('SET', key('done', ARGV[3]), 1, 'NX', 'EX', OVER_SECONDS) then
+if redis.call('GET', key('done', worker)) == ARGV[3] then
     return refused
 end
+redis.call('SET', key('done', worker), ARGV[3], 'EX', DAY)
 local writes = {}
 
 function writes.open(one)  -- createTask has given the task's id
@@ -21,6 +22,7 @@ end
 
 function writes.charge(one)  -- a task of the local allowance, while this server was away
     if not task_of(one.id) then
+        one.task.limits, one.task.limits_seconds = limits_of(one.this, one.run, one.window)
         reserve(one.id, one.task)
         own(one.id, one.task, worker)
         keep_task(one.id, one.task)
@@ -40,7 +42,9 @@ function writes.finish(one)
     elseif one.account then
         book(task, one.account, 1, one.charged and task.nano or 0)
     end
-    settle(one.id, task, one.charged)
+    if task.limits then
+        settle(one.id, task, one.charged)
+    end
     forget(one.id, task)
 end
 
@@ -78,8 +82,8 @@ end
 function writes.save(one)
     local site = key('clearances', one.site)
     local text = redis.call('HGET', site, one.field)
-    if text then
-        local held = cjson.decode(text)
+    local held = text and decoded(text)
+    if held then
         local older = held.fence > one.fence or (held.fence == one.fence and held.solved_at > one.solved_at)
         if older and (not held.expires or held.expires > now) then
             for _, part in ipairs({one.site, one.field, text}) do
@@ -99,7 +103,8 @@ end
 function writes.drop(one)
     local site = key('clearances', one.site)
     local text = redis.call('HGET', site, one.field)
-    if text and cjson.decode(text).id == one.id then
+    local held = text and decoded(text)
+    if held and held.id == one.id then
         redis.call('HDEL', site, one.field)
         tell({kind = 'clearance', site = one.site, field = one.field, by = worker})
     end
@@ -130,10 +135,11 @@ end
 
 function writes.bye(one)
     redis.call('DEL', key('alive', worker))
+    redis.call('ZREM', key('account', one.account), worker)
     if redis.call('SCARD', key('open', worker)) == 0 then
-        redis.call('ZREM', key('present', one.run), worker)
+        redis.call('ZREM', key('present', one.name), worker)
     else
-        redis.call('ZADD', key('present', one.run), now - ALIVE_SECONDS, worker)
+        redis.call('ZADD', key('present', one.name), now - ALIVE_SECONDS, worker)
     end
 end
 

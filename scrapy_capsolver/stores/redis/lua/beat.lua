@@ -1,18 +1,22 @@
 -- A worker says that it lives, and hears how the others are. The first of a run gives it its instance.
--- ARGV: prefix, run, instance, worker, account, "1" where it has just come (back), key and generation of the limits it knows
+-- ARGV: prefix, run, instance, worker, account, "1" where it has just come (back), window, key and generation of the limits it knows
 local run, instance, worker, account, came = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local window, known_key, known_generation = ARGV[7], ARGV[8], ARGV[9]
 local RUN_SECONDS = 3600   -- a run without any worker for so long has ended
 local SETTLE_AGE = 125     -- seconds; CapSolver gives a task up after 120
 local MOST_ORPHANS = 20    -- at a time
 
-instance = redis.call('SET', key('run', run), instance, 'NX', 'GET', 'EX', RUN_SECONDS) or instance
+local found = redis.call('SET', key('run', run), instance, 'NX', 'GET', 'EX', RUN_SECONDS)
+instance = found or instance
 redis.call('EXPIRE', key('run', run), RUN_SECONDS)
 local this = run .. '@' .. instance
 redis.call('SET', key('alive', worker), this, 'EX', ALIVE_SECONDS)
-for _, name in ipairs({'workers', 'present'}) do
-    redis.call('ZADD', key(name, this), now, worker)
-    redis.call('EXPIRE', key(name, this), MONTH)
+-- Who was ever in this run, whose tasks are to be looked after, and who shares the account.
+for _, name in ipairs({key('workers', this), key('present', run), key('account', account)}) do
+    redis.call('ZADD', name, now, worker)
+    redis.call('EXPIRE', name, MONTH)
 end
+redis.call('ZREMRANGEBYSCORE', key('account', account), '-inf', now - ALIVE_SECONDS)
 if redis.call('ZADD', key('runs'), 'NX', now, this) == 1 then
     redis.call('ZREMRANGEBYSCORE', key('runs'), '-inf', now - MONTH)
     redis.call('EXPIRE', key('runs'), MONTH)
@@ -23,7 +27,7 @@ end
 
 -- What a dead worker has left: somebody must see whether it was paid.
 local orphans = {}
-for _, dead in ipairs(redis.call('ZRANGEBYSCORE', key('present', this), '-inf', now - ALIVE_SECONDS)) do
+for _, dead in ipairs(redis.call('ZRANGEBYSCORE', key('present', run), '-inf', now - ALIVE_SECONDS)) do
     if not alive(dead) then
         local left = redis.call('SMEMBERS', key('open', dead))
         for _, id in ipairs(left) do
@@ -34,14 +38,16 @@ for _, dead in ipairs(redis.call('ZRANGEBYSCORE', key('present', this), '-inf', 
                 -- It died between asking for its part and hearing of its task. Nobody knows whether there is one.
                 book(task, 'possibly_paid', 1, task.nano)
                 settle(id, task, true)
+                task.moved = true
                 forget(id, task)
             elseif now - task.created >= TASK_SECONDS then
                 if not task.paid then
                     book(task, 'abandoned', 1, task.nano)
                 end
                 settle(id, task, true)
+                task.moved = true
                 forget(id, task)
-            elseif not task.paid and #orphans < MOST_ORPHANS and
+            elseif not task.paid and task.account == account and #orphans < MOST_ORPHANS and
                 (now - task.created >= SETTLE_AGE or redis.call('HEXISTS', task.limits, 'waiting') == 1) then
                 task.state = 'settling'
                 take_from(id, task, worker)
@@ -50,17 +56,20 @@ for _, dead in ipairs(redis.call('ZRANGEBYSCORE', key('present', this), '-inf', 
             end
         end
         if redis.call('SCARD', key('open', dead)) == 0 then
-            redis.call('ZREM', key('present', this), dead)
+            redis.call('ZREM', key('present', run), dead)
         end
     end
 end
 
 local heard = {
     instance = instance,
-    workers = redis.call('ZCOUNT', key('present', this), now - ALIVE_SECONDS, '+inf'),
+    workers = redis.call('ZCARD', key('account', account)),
     now = now,
 }
-if ARGV[7] ~= '' and redis.call('HGET', ARGV[7], 'generation') ~= ARGV[8] then
+if not found then
+    heard.first = true
+end
+if known_key == limits_of(this, run, window) and redis.call('HGET', known_key, 'generation') ~= known_generation then
     heard.lost = true  -- what it remembers of them must be said before any other takes from them
 end
 if #orphans > 0 then

@@ -3,7 +3,6 @@
 local PREFIX = ARGV[1]
 local ALIVE_SECONDS = 10      -- a worker that has not been heard of for so long is dead
 local TASK_SECONDS = 295      -- CapSolver answers for a task for 300
-local OVER_SECONDS = 600      -- for which it is remembered that something has been done, should it be asked for once more
 local DAY = 86400
 local MONTH = 30 * DAY
 
@@ -22,6 +21,12 @@ local function alive(worker)
     return redis.call('EXISTS', key('alive', worker)) == 1
 end
 
+-- What somebody else has written there means nothing.
+local function decoded(text)
+    local fine, value = pcall(cjson.decode, text)
+    return fine and type(value) == 'table' and value or nil
+end
+
 local function tell(news)
     redis.call('PUBLISH', key('news'), cjson.encode(news))
 end
@@ -33,8 +38,8 @@ local function task_of(id)
     return text and cjson.decode(text)
 end
 
-local function keep_task(id, task, seconds)
-    redis.call('SET', key('task', id), cjson.encode(task), 'EX', seconds or DAY)
+local function keep_task(id, task)
+    redis.call('SET', key('task', id), cjson.encode(task), 'EX', DAY)
 end
 
 local function own(id, task, worker)
@@ -49,14 +54,25 @@ end
 
 local function take_from(id, task, worker)
     redis.call('SREM', key('open', task.worker), id)
+    task.moved = true
     own(id, task, worker)
+end
+
+-- The limits that count now: their key, and the seconds that they live without being used.
+local function limits_of(this, run, window)
+    if window == 'hour' then
+        return key('limits', run, 'hour', whole(math.floor(now / 3600))), 2 * 3600
+    elseif window == 'day' then
+        return key('limits', run, 'day', whole(math.floor(now / DAY))), 2 * DAY
+    end
+    return key('limits', this), 3600
 end
 
 local function count(limits, task, sign)
     redis.call('HINCRBY', limits, 'u:s', sign)
     redis.call('HINCRBY', limits, 'u:n', whole(sign * task.nano))
     if task.by_site then
-        redis.call('HINCRBY', limits, 'u:' .. task.site, sign)
+        redis.call('HINCRBY', limits, 'site:' .. task.site, sign)
     end
 end
 
@@ -89,6 +105,10 @@ end
 local function forget(id, task)
     redis.call('SREM', key('open', task.worker), id)
     redis.call('SREM', key('mark', task.mark), id)
-    task.state = 'over'
-    keep_task(id, task, OVER_SECONDS)
+    if task.moved then  -- its first worker may be heard of again
+        task.state = 'over'
+        keep_task(id, task)
+    else
+        redis.call('DEL', key('task', id))
+    end
 end

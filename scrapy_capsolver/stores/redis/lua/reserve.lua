@@ -1,11 +1,11 @@
 -- A task is to be created: its part of the limits, or the open task of a dead worker that would be the same.
 -- ARGV: prefix, id, worker, the task as JSON, run with instance, run, window, limits as JSON, what is known of them as JSON,
--- seconds for which new limits are held
+-- seconds for which new limits are held where something may have been forgotten, "1" where the server began lately
 -- Gives {"take", id, task, age} | {"ok" | "wait" | "refuse" | "hold" | "lost", key, generation, used solves, nano, of the site, detail}
 local BEAT_SECONDS = 2.5  -- in which a worker that lives is heard of
 local id, worker, task = ARGV[2], ARGV[3], cjson.decode(ARGV[4])
 local this, run, window = ARGV[5], ARGV[6], ARGV[7]
-local most, known, grace = cjson.decode(ARGV[8]), cjson.decode(ARGV[9]), tonumber(ARGV[10])
+local most, known, grace, young = cjson.decode(ARGV[8]), cjson.decode(ARGV[9]), tonumber(ARGV[10]), ARGV[11] == '1'
 
 if task.mark ~= '' then
     -- Some of them are enough: tasks that are all the same may be very many.
@@ -29,17 +29,12 @@ if task.mark ~= '' then
     end
 end
 
-local limits, seconds = key('limits', this), 3600
-if window == 'hour' then
-    limits, seconds = key('limits', run, 'hour', whole(math.floor(now / 3600))), 2 * 3600
-elseif window == 'day' then
-    limits, seconds = key('limits', run, 'day', whole(math.floor(now / DAY))), 2 * DAY
-end
+local limits, seconds = limits_of(this, run, window)
 task.limits, task.limits_seconds, task.worker = limits, seconds, worker
 
 local generation = redis.call('HGET', limits, 'generation')
 local function answer(word, detail)
-    local used = redis.call('HMGET', limits, 'u:s', 'u:n', 'u:' .. task.site)
+    local used = redis.call('HMGET', limits, 'u:s', 'u:n', 'site:' .. task.site)
     return {word, limits, generation or '', used[1] or '0', used[2] or '0', used[3] or '0', detail or ''}
 end
 
@@ -51,6 +46,10 @@ if known.key == limits and generation ~= known.generation then
 end
 if not generation then
     generation = id
+    -- Where others are there, they may know what the server has forgotten.
+    if not young and redis.call('ZCOUNT', key('present', run), now - ALIVE_SECONDS, '+inf') < 2 then
+        grace = 0
+    end
     redis.call('HSET', limits, 'generation', generation, 'hold', tostring(grace > 0 and now + grace or 0))
     redis.call('EXPIRE', limits, seconds)
 end
@@ -65,7 +64,7 @@ local function in_the_way(solves, nano, of_site)
     if most.site and of_site >= most.site then return 'MAX_SOLVES_PER_DOMAIN' end
     if most.nano and nano + task.nano > most.nano then return 'BUDGET' end
 end
-local used = redis.call('HMGET', limits, 'u:s', 'u:n', 'u:' .. task.site)
+local used = redis.call('HMGET', limits, 'u:s', 'u:n', 'site:' .. task.site)
 local solves, nano, of_site = tonumber(used[1] or 0), tonumber(used[2] or 0), tonumber(used[3] or 0)
 if in_the_way(solves, nano, of_site) then
     local under_way = redis.call('HGETALL', limits .. ':open')

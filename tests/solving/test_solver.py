@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, deferLater
 
 from scrapy_capsolver.api.replies import Reply, read_reply
 from scrapy_capsolver.api.transport import TransportError
@@ -465,3 +465,72 @@ def test_createtask_is_under_way_so_many_times_at_once_and_who_waits_for_that_ha
         one.callback(CREATED)
     assert len(script.tasks) == CREATES_IN_FLIGHT + 10
     assert script.unknown == 0
+
+
+# With limits that other workers share
+
+
+class Distant(Limits):
+    """Limits on another machine: each answer takes a while, and a task that somebody left may be one."""
+
+    is_shared = True
+
+    def __init__(self, clock: Clock, left: Note | None = None) -> None:
+        super().__init__(max_solves=None, max_solves_per_domain=None, budget=None, exhausted=lambda name: None)
+        self._clock = clock
+        self._left = left
+        self.marks: list[str] = []
+
+    async def reserve(self, receipt: Receipt, mark: str = "", waits: Callable[[], None] = lambda: None) -> Note | None:
+        self.marks.append(mark)
+        await deferLater(self._clock, 0.3)  # type: ignore[arg-type]
+        left, self._left = self._left, None
+        return left
+
+
+def test_after_a_pause_one_goes_ahead_also_where_its_limits_are_asked_for_elsewhere() -> None:
+    script = Script(created=[fault("ERROR_RATE_LIMIT"), fault("ERROR_RATE_LIMIT"), CREATED])
+    solver = script.solver()
+    solver._limits = Distant(script.clock)
+    outcomes: list[Any] = []
+    for _ in range(5):
+        solver.solve(job()).addBoth(outcomes.append)
+    for _ in range(4000):
+        script.clock.advance(0.1)
+    assert len(outcomes) == 5
+    assert all(isinstance(outcome, Solved) for outcome in outcomes)
+    # All five had their parts when the first was told to wait; of those that came back then, one was sent alone.
+    first = [at for at in script.times if at > 25]
+    assert first[1] - first[0] > 25
+
+
+def test_a_task_that_another_worker_left_is_gone_on_with() -> None:
+    receipt = Receipt("t", TASK["type"], "site.example", "recaptcha_v2", 800_000, "r")
+    script = Script()
+    solver = script.solver()
+    distant = solver._limits = Distant(script.clock, Note(receipt, "m", time.time() - 20, 0))
+    outcome: list[Any] = []
+    solver.solve(job(mark=lambda task: "m", resume=Note(receipt, "m", time.time(), 0))).addBoth(outcome.append)
+    for _ in range(100):
+        script.clock.advance(0.1)
+    assert distant.marks == ["m"]  # what the request brought along was not taken up without asking
+    (solved,) = outcome
+    assert (solved.receipt, solved.attempts, script.tasks) == (receipt, 1, [])
+    assert script.counts["tasks/resumed"] == 1
+    assert script.counts["solved"] == 0
+    assert script.ledger.open_tasks == 0
+
+
+@pytest.mark.parametrize(
+    ("result", "status"),
+    [(READY, "ready"), (fault("ERROR_CAPTCHA_UNSOLVABLE"), None), (fault("ERROR_TASKID_INVALID"), None)],
+)
+def test_a_task_that_nobody_waits_for_is_asked_after(result: Reply, status: str | None) -> None:
+    script = Script(results=[result])
+    receipt = Receipt("t", TASK["type"], "site.example", "recaptcha_v2", 800_000, "r")
+    outcome: list[Any] = []
+    Deferred.fromCoroutine(script.solver().watch(Note(receipt, "m", time.time() - 130, 0))).addBoth(outcome.append)
+    for _ in range(200):
+        script.clock.advance(0.1)
+    assert outcome[0].status == status
+    assert script.counts["estimated_cost_usd"] == 0  # it is another worker's

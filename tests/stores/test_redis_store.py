@@ -294,7 +294,7 @@ async def test_clearances_that_the_server_has_forgotten_are_given_to_it_again(se
         await do(a.fleet.back())
         await written(a)
         await do(b.fleet.back())
-        await until(lambda: b._news.is_live)
+        b._fresh.clear()
         assert await do(a.load(KEY.site)) == await do(b.load(KEY.site)) == {KEY: ONE}
 
 
@@ -336,6 +336,29 @@ async def test_what_is_written_twice_counts_once(server: RedisServer) -> None:
         await written(a)
         assert calls[0] == calls[1]
         assert booked(server) == {"solved/tasks": 1, "solved/nano": 100, "rejected/tasks": 1, "rejected/nano": 100}
+
+
+@deferred_f_from_coro_f
+async def test_what_the_server_forgot_of_the_ledger_the_workers_book_again(server: RedisServer) -> None:
+    async with opened(server.url, "a", "b") as (a, b):
+        for number, store in enumerate((a, a, b)):
+            await end(store, await open_task(store, limits(store), number), "solved" if number else "failed")
+        waits = await open_task(a, limits(a), 7)
+        before = booked(server)
+        assert (before["solved/tasks"], before["failed/tasks"]) == (2, 1)
+        server.kill()
+        await until(lambda: not a._link.is_up)
+        entry = Spend("s", waits.site, waits.family, "solved", 1, 100)
+        await do(a.spend(entry, closes=waits.task, reservation=waits.reservation))  # waits until it is back
+        server.start()
+        await do(a.fleet.back())
+        expected = {**before, "solved/tasks": 3, "solved/nano": before["solved/nano"] + 100}
+        await until(lambda: booked(server) == expected)  # each when it is heard of next
+        # A break of the connection alone is none of that.
+        a._link._fall(ConnectionError("cut"))
+        await do(a.fleet.back())
+        await written(a)
+        assert booked(server) == expected
 
 
 # Limits

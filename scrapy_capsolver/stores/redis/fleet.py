@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import time
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
@@ -31,6 +32,7 @@ BEAT_SECONDS = 2.0  # five of them are the time after which a worker is taken fo
 _GRACE_SECONDS = (
     3.0  # for which limits are held that the server had forgotten: time for all workers to say what they know
 )
+_MOST_BOOKED = 20_000  # rows of the ledger that a worker remembers
 _LOOK_SECONDS = 5.0  # between two looks at limits that are waited for, should the news of them have got lost
 
 
@@ -108,6 +110,7 @@ class Fleet:
         self._instance = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{scope.worker[:4]}"
         self._known = _Known()
         self._mine: dict[str, dict[str, Any]] = {}  # what is under way here, by its reservation
+        self._booked: defaultdict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])  # tasks and nano-dollars
         self._news = 0  # of limits
         self._waiting: list[Deferred[None]] = []
         self._beating: asyncio.Task[None] | None = None
@@ -124,10 +127,8 @@ class Fleet:
         """Told what another worker's breaker did, and for how many seconds it holds."""
         self.on_orphan: Callable[[Left], None] = lambda left: None
         """Told a task of a dead worker: somebody has to see what becomes of it."""
-        self.was_forgotten = False
-        """The server did not know of this run any more: it has lost what it had."""
         self.on_forgotten: Callable[[], None] = lambda: None
-        """Told so."""
+        """Told when the server does not know of this worker any more: it has lost what it had."""
         self.on_wait: Callable[[], None] = lambda: None
         """Told when a solve has to wait for the server."""
         self.on_size: Callable[[int], None] = lambda workers: None
@@ -186,8 +187,6 @@ class Fleet:
     async def came_(self) -> None:
         """The server is there: join the others, and remind it of what it may have forgotten."""
         self._heard(await self._link.ask("beat", *self._beat_arguments(came=True)))
-        if self.was_forgotten:
-            self.on_forgotten()
         if self._known.key:
             self._known.generation = await self._link.ask("restore", *self._restore_arguments())
         self._came_before = True
@@ -195,7 +194,9 @@ class Fleet:
 
     def _heard(self, text: str) -> None:
         heard = json.loads(text)
-        self.was_forgotten = self._came_before and bool(heard.get("first"))
+        if self._came_before and "new" in heard and heard["instance"] == self._instance:
+            self._book_again()
+            self.on_forgotten()
         if heard["instance"] != self._instance:
             # Of a run that others had begun, or have begun while this worker was not heard of.
             self._instance = heard["instance"]
@@ -287,6 +288,8 @@ class Fleet:
         """The task is over; ``account`` is that of the ledger, None for none."""
         task = self._mine.pop(reservation, None)
         if task is not None:
+            if account is not None:
+                self._note(task["row"], account, 1, task["nano"] if charged else 0)
             self._journal.add("finish", id=reservation, account=account, charged=charged, task=task)
 
     def leave(self, reservation: str) -> None:
@@ -300,8 +303,30 @@ class Fleet:
             self._journal.add("paid", id=reservation)
 
     def spend(self, site: str, family: str, account: str, tasks: int, nano: int) -> None:
-        task = {"row": self._row(site, family), "ledger": self._ledger}
-        self._journal.add("spend", task=task, account=account, tasks=tasks, nano=nano)
+        row = self._row(site, family)
+        self._note(row, account, tasks, nano)
+        self._spend(row, account, tasks, nano)
+
+    def _spend(self, row: str, account: str, tasks: int, nano: int) -> None:
+        self._journal.add("spend", task={"row": row, "ledger": self._ledger}, account=account, tasks=tasks, nano=nano)
+
+    def _note(self, row: str, account: str, tasks: int, nano: int) -> None:
+        """What this worker booked, should the server forget it."""
+        if (row, account) in self._booked or len(self._booked) < _MOST_BOOKED:
+            self._booked[row, account][0] += tasks
+            self._booked[row, account][1] += nano
+
+    def _book_again(self) -> None:
+        """Without what is still to be written."""
+        pending: defaultdict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
+        for one in self._journal.entries():
+            sums = pending[one["task"]["row"], one["account"]]
+            sums[0] += one.get("tasks", 1)
+            sums[1] += one["nano"] if one["op"] == "spend" else one["task"]["nano"] if one["charged"] else 0
+        for (row, account), (tasks, nano) in self._booked.items():
+            later = pending.get((row, account), [0, 0])
+            if tasks > later[0]:
+                self._spend(row, account, tasks - later[0], nano - later[1])
 
     def news(self) -> None:
         """Something may have become free."""

@@ -57,8 +57,14 @@ class Journal:
 
     def pending(self, site: str) -> list[dict[str, Any]]:
         """What is still to be written of a site's clearances."""
-        writes = [*(self._batch[1] if self._batch is not None else ()), *self._writes.values()]
-        return [one for one in writes if one["op"] in {"save", "drop"} and one["site"] == site]
+        return [one for one in self._all() if one["op"] in {"save", "drop"} and one["site"] == site]
+
+    def entries(self) -> list[dict[str, Any]]:
+        """What is still to be written into the ledger."""
+        return [one for one in self._all() if one["op"] in {"finish", "spend"} and "account" in one]
+
+    def _all(self) -> list[dict[str, Any]]:
+        return [*(self._batch[1] if self._batch is not None else ()), *self._writes.values()]
 
     def written(self) -> Deferred[None]:
         """Fires when all that was added is in Redis."""

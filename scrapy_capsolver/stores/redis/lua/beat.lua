@@ -6,11 +6,11 @@ local RUN_SECONDS = 3600   -- a run without any worker for so long has ended
 local SETTLE_AGE = 125     -- seconds; CapSolver gives a task up after 120
 local MOST_ORPHANS = 20    -- at a time
 
-local found = redis.call('SET', key('run', run), instance, 'NX', 'GET', 'EX', RUN_SECONDS)
-instance = found or instance
+instance = redis.call('SET', key('run', run), instance, 'NX', 'GET', 'EX', RUN_SECONDS) or instance
 redis.call('EXPIRE', key('run', run), RUN_SECONDS)
 local this = run .. '@' .. instance
 redis.call('SET', key('alive', worker), this, 'EX', ALIVE_SECONDS)
+local known = redis.call('ZSCORE', key('workers', this), worker)
 -- Who was ever in this run, whose tasks are to be looked after, and who shares the account.
 for _, name in ipairs({key('workers', this), key('present', run), key('account', account)}) do
     redis.call('ZADD', name, now, worker)
@@ -66,8 +66,8 @@ local heard = {
     workers = redis.call('ZCARD', key('account', account)),
     now = now,
 }
-if not found then
-    heard.first = true
+if not known then
+    heard.new = true
 end
 if known_key == limits_of(this, run, window) and redis.call('HGET', known_key, 'generation') ~= known_generation then
     heard.lost = true  -- what it remembers of them must be said before any other takes from them

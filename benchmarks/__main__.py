@@ -46,9 +46,17 @@ def show(name: str, folder: Path) -> None:
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["fleet"]:  # it has names of its own
+        from benchmarks import fleet
+
+        fleet.main(sys.argv[2:])
+        return
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
-        "measures", nargs="*", choices=[*NAMES, *BY_ITSELF, []], help=f"which; without any, {', '.join(NAMES)}"
+        "measures",
+        nargs="*",
+        choices=[*NAMES, *BY_ITSELF, []],
+        help=f"which; without any, {', '.join(NAMES)}; fleet, with --help, has its own",
     )
     parser.add_argument("--runs", type=int, help="repetitions of each")
     parser.add_argument("--quick", action="store_true", help="whether everything works, in a minute; keeps no results")

@@ -50,7 +50,8 @@ class Worker:
         until = time.monotonic() + PATIENCE
         while sum(line.startswith(word) for line in self.lines) < times:
             line = self.news.get(timeout=max(until - time.monotonic(), 0.01))
-            assert line or self.process.poll() is None, f"it ended before: {self.lines[-3:]} {self.log[-20:]}"
+            ended = not line and sum(line.startswith(word) for line in self.lines) < times
+            assert not ended, f"it ended before: {self.lines[-3:]} {self.log[-20:]}"
 
     def until_log(self, text: str) -> None:
         """Wait for a line of its log with this in it."""
@@ -80,7 +81,8 @@ class Worker:
     @property
     def stats(self) -> dict[str, Any]:
         stats = self.of("stats")
-        return json.loads(stats[0]) if stats else {}
+        found: dict[str, Any] = json.loads(stats[0]) if stats else {}
+        return found
 
 
 @contextmanager

@@ -136,6 +136,7 @@ end
 function writes.bye(one)
     redis.call('DEL', key('alive', worker))
     redis.call('ZREM', key('account', one.account), worker)
+    redis.call('HDEL', key('knows', one.name), worker)
     if redis.call('SCARD', key('open', worker)) == 0 then
         redis.call('ZREM', key('present', one.name), worker)
     else

@@ -57,6 +57,7 @@ for _, dead in ipairs(redis.call('ZRANGEBYSCORE', key('present', run), '-inf', n
         end
         if redis.call('SCARD', key('open', dead)) == 0 then
             redis.call('ZREM', key('present', run), dead)
+            redis.call('HDEL', key('knows', run), dead)
         end
     end
 end
@@ -68,6 +69,10 @@ local heard = {
 }
 if not known then
     heard.new = true
+end
+if known_key ~= '' then
+    redis.call('HSET', key('knows', run), worker, known_key)
+    redis.call('EXPIRE', key('knows', run), RUN_SECONDS)
 end
 if known_key == limits_of(this, run, window) and redis.call('HGET', known_key, 'generation') ~= known_generation then
     heard.lost = true  -- what it remembers of them must be said before any other takes from them

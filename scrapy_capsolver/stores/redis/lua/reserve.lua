@@ -46,8 +46,13 @@ if known.key == limits and generation ~= known.generation then
 end
 if not generation then
     generation = id
-    -- Where others are there, they may know what the server has forgotten.
-    if not young and redis.call('ZCOUNT', key('present', run), now - ALIVE_SECONDS, '+inf') < 2 then
+    -- They may be new, or the server has forgotten what others know of them.
+    local forgotten = young
+    local knows = redis.call('HGETALL', key('knows', run))
+    for place = 1, #knows, 2 do
+        forgotten = forgotten or (knows[place + 1] == limits and alive(knows[place]))
+    end
+    if not forgotten then
         grace = 0
     end
     redis.call('HSET', limits, 'generation', generation, 'hold', tostring(grace > 0 and now + grace or 0))

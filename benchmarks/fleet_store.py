@@ -55,7 +55,7 @@ async def solves(config: dict[str, Any]) -> dict[str, Any]:
 
     from scrapy_capsolver.solving.clock import sleep
     from scrapy_capsolver.stores import Scope, Spend, TaskRow
-    from scrapy_capsolver.stores.redis.fleet import Most, Wanted
+    from scrapy_capsolver.stores.redis.reservations import Most, Wanted
     from scrapy_capsolver.stores.redis.store import RedisStore
 
     watch = Watch()
@@ -73,7 +73,7 @@ async def solves(config: dict[str, Any]) -> dict[str, Any]:
         while True:
             reservation, site = uuid.uuid4().hex[:16], f"site{place % 10}.example"
             wanted = Wanted(reservation, site, family, task_type, nano, uuid.uuid4().hex)
-            await store.fleet.reserve(wanted, most, lambda: None)
+            await store.fleet.reservations.reserve(wanted, most, lambda: None)
             task = uuid.uuid4().hex
             await store.open_task(TaskRow(task, "fleet", site, family, task_type, nano, reservation))
             await sleep(reactor, SOLVE_SECONDS)

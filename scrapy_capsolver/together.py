@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from scrapy_capsolver.solving.breaker import Breaker
     from scrapy_capsolver.solving.shared_limits import SharedLimits
     from scrapy_capsolver.solving.solver import Solver
-    from scrapy_capsolver.stores.redis.fleet import Fleet, Left
+    from scrapy_capsolver.stores.redis.fleet import Fleet
+    from scrapy_capsolver.stores.redis.reservations import Left
 
 
 def scope_of(settings: CapSolverSettings, spider: str) -> Scope | None:
@@ -100,16 +101,16 @@ class Together:
         watched = Deferred.fromCoroutine(self._solver.watch(note_of(left)))
         self._watched.add(watched)
         watched.addCallback(self._ended, left)
-        watched.addErrback(lambda _: self._fleet.leave(left.id))
+        watched.addErrback(lambda _: self._fleet.reservations.leave(left.id))
         watched.addBoth(lambda _: self._watched.discard(watched))
 
     def _ended(self, reply: Reply | None, left: Left) -> None:
         if reply is None or (reply.fault is not None and not reply.ended):
-            self._fleet.finish(left.id, "abandoned", charged=True)
+            self._fleet.reservations.finish(left.id, "abandoned", charged=True)
         elif reply.fault is not None:
-            self._fleet.finish(left.id, "failed", charged=False)
+            self._fleet.reservations.finish(left.id, "failed", charged=False)
         else:
-            self._fleet.paid(left.id)
+            self._fleet.reservations.paid(left.id)
 
     def close(self) -> None:
         if self._showing.running:

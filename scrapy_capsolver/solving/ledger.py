@@ -167,7 +167,7 @@ class Ledger:
         if receipt is not None:
             self._count("tasks/carried_over", 1)
             if self._store.fleet is not None:
-                self._store.fleet.leave(receipt.reservation)
+                self._store.fleet.reservations.leave(receipt.reservation)
         return receipt
 
     def close(self) -> None:

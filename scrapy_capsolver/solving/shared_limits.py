@@ -10,13 +10,14 @@ from scrapy_capsolver.errors import store_fails
 from scrapy_capsolver.solving.job import Note
 from scrapy_capsolver.solving.ledger import NANO, Receipt
 from scrapy_capsolver.solving.limits import reached, unknown_price
-from scrapy_capsolver.stores.redis.fleet import LimitReachedError, Most, Wanted
 from scrapy_capsolver.stores.redis.link import ScriptError, StoreAwayError
+from scrapy_capsolver.stores.redis.reservations import LimitReachedError, Most, Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from scrapy_capsolver.stores.redis.fleet import Fleet, Left
+    from scrapy_capsolver.stores.redis.fleet import Fleet
+    from scrapy_capsolver.stores.redis.reservations import Left
 
 
 class SharedLimits:
@@ -67,14 +68,14 @@ class SharedLimits:
             if self._allowance > 0:
                 self._allowance -= 1
                 self._count("store/offline_solves", 1)
-                self._fleet.charge(wanted, self._most)
+                self._fleet.reservations.charge(wanted, self._most)
                 return None
             waits()
             await self._fleet.back()
 
     async def _ask(self, wanted: Wanted, receipt: Receipt, waits: Callable[[], None]) -> Left | None:
         try:
-            return await self._fleet.reserve(wanted, self._most, waits)
+            return await self._fleet.reservations.reserve(wanted, self._most, waits)
         except LimitReachedError as limit:
             self._exhausted(limit.name)
             raise reached(limit.name, limit.used, receipt) from None
@@ -93,7 +94,7 @@ class SharedLimits:
     def settle(self, receipt: Receipt, *, charged: bool) -> None:
         """What is charged is settled with its entry in the ledger."""
         if not charged:
-            self._fleet.finish(receipt.reservation, None, charged=False)
+            self._fleet.reservations.finish(receipt.reservation, None, charged=False)
 
 
 def note_of(left: Left) -> Note:

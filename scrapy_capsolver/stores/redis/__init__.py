@@ -23,7 +23,7 @@ def open_redis(url: str, scope: Scope) -> RedisStore:
 
     check_reactor()
     store = RedisStore(url, scope)
-    store.fleet.young = seen.is_young
+    store.fleet.reservations.young = seen.is_young
     return store
 
 

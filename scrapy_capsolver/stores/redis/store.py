@@ -211,7 +211,7 @@ class RedisStore:
     def _gap(self) -> None:
         self._fresh.clear()
         self._wake_flights()
-        self.fleet.news()
+        self.fleet.reservations.news()
 
     def _heard(self, news: dict[str, Any]) -> None:
         # What is no news of ours means nothing.
@@ -225,7 +225,7 @@ class RedisStore:
         elif kind == "flight" and not mine:  # whoever waits here for a solve of this worker is told without it
             self._land(news["flight"], _error(news.get("error")))
         elif kind == "limits":
-            self.fleet.news()
+            self.fleet.reservations.news()
         elif kind == "breaker" and not mine and news["account"] == self._scope.account:
             self.fleet.on_breaker(news["what"], float(news["seconds"]))
 
@@ -242,13 +242,13 @@ class RedisStore:
     # The ledger
 
     async def open_task(self, task: TaskRow) -> None:
-        self.fleet.opened(task.reservation, task.id)
+        self.fleet.reservations.opened(task.reservation, task.id)
 
     async def spend(self, entry: Spend, *, closes: str, reservation: str = "") -> None:
         if reservation:
-            self.fleet.finish(reservation, entry.account, charged=entry.account != "failed")
+            self.fleet.reservations.finish(reservation, entry.account, charged=entry.account != "failed")
         else:
-            self.fleet.spend(entry.site, entry.family, entry.account, entry.tasks, entry.nano_usd)
+            self.fleet.reservations.spend(entry.site, entry.family, entry.account, entry.tasks, entry.nano_usd)
 
     # The end
 

@@ -151,7 +151,8 @@ class Ledger:
         if reason == "rejected":
             self._rejections[receipt.site] += 1
         self._watcher.booked(receipt, reason)
-        self._keep(self._store.spend(self._row(receipt, reason), closes=""))
+        row = self._row(receipt, reason)
+        self._keep(self._store.spend(row, closes="", reservation=receipt.reservation, wasted=True))
 
     def accepted(self, receipt: Receipt) -> None:
         """The site took its solution."""

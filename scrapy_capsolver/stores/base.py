@@ -152,9 +152,9 @@ class Store(Protocol):
     async def open_task(self, task: TaskRow) -> None:
         """Note a task that CapSolver has begun. If this crawl is killed, it is found to be abandoned later."""
 
-    async def spend(self, entry: Spend, *, closes: str, reservation: str = "") -> None:
+    async def spend(self, entry: Spend, *, closes: str, reservation: str = "", wasted: bool = False) -> None:
         """Add to the ledger. ``closes`` is the task that has ended, if one has, and ``reservation`` its part of the limits: they
-        are entered once.
+        are entered once. ``wasted``: the task had ended, and its solution was of no use.
         """
 
     async def leave(self) -> None:

@@ -49,7 +49,7 @@ class MemoryStore(Alone):
     async def open_task(self, task: TaskRow) -> None:
         """The stats of the crawl tell all that this store could."""
 
-    async def spend(self, entry: Spend, *, closes: str, reservation: str = "") -> None:
+    async def spend(self, entry: Spend, *, closes: str, reservation: str = "", wasted: bool = False) -> None:
         """See :meth:`open_task`."""
 
     def close(self) -> None:

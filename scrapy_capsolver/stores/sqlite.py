@@ -141,7 +141,7 @@ class SQLiteStore(Alone):
     async def open_task(self, task: TaskRow) -> None:
         self._write(_OPEN_TASK, *astuple(task)[:-1], time.time())  # its reservation is of a store with others
 
-    async def spend(self, entry: Spend, *, closes: str, reservation: str = "") -> None:
+    async def spend(self, entry: Spend, *, closes: str, reservation: str = "", wasted: bool = False) -> None:
         with self._writing() as connection:
             # One that another run has entered already is not open any more.
             if not closes or connection.execute(_CLOSE_TASK, (closes,)).rowcount:

@@ -112,7 +112,9 @@ def test_one_for_all_behind_one_proxy(server: RedisServer) -> None:
         assert tasks(where)["created"] == 1
 
 
-def test_a_worker_that_dies_leaves_its_task_to_the_one_that_waits(server: RedisServer) -> None:
+@pytest.mark.parametrize("how", ["killed", "paused"])
+def test_a_worker_that_dies_leaves_its_task_to_the_one_that_waits(server: RedisServer, how: str) -> None:
+    """One that was only paused for so long finds that others have seen to it, and is as good as they are."""
     with simulator_process("--solve-seconds", "14", "--latency", "0.01") as where:
         (url,) = pages(where, "aws-waf/{}", 1)
         with worker([url], settings(server, where)) as first:
@@ -120,10 +122,17 @@ def test_a_worker_that_dies_leaves_its_task_to_the_one_that_waits(server: RedisS
             until_open(server, 1)
             with worker([url], settings(server, where)) as second:
                 second.until("started")
-                first.process.kill()
+                if how == "killed":
+                    first.process.kill()
+                else:
+                    first.pause()
                 assert second.wait() == 0
                 assert second.endings == {url: 1}
                 assert second.stats["capsolver/tasks/resumed"] == 1
+            if how == "paused":
+                first.resume()
+                assert first.wait() == 0
+                assert first.endings == {url: 1}
         assert (tasks(where)["created"], tasks(where)["paid"]) == (1, 1)
         assert ledger(server) == {"solved": 1}
 

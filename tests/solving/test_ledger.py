@@ -29,7 +29,7 @@ class Book(MemoryStore):
     async def open_task(self, task: TaskRow) -> None:
         self.opened.append(task)
 
-    async def spend(self, entry: Spend, *, closes: str, reservation: str = "") -> None:
+    async def spend(self, entry: Spend, *, closes: str, reservation: str = "", wasted: bool = False) -> None:
         self.spent.append((entry, closes))
 
     def begin(self, purpose: Purpose = ONE, task_type: str = "A", task_id: str = "t") -> Receipt:

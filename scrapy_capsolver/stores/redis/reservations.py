@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from scrapy_capsolver.solving.clock import Clock
+    from scrapy_capsolver.stores.base import Spend
     from scrapy_capsolver.stores.redis.journal import Journal
     from scrapy_capsolver.stores.redis.link import Link
     from scrapy_capsolver.stores.redis.scope import Scope
@@ -194,13 +195,15 @@ class Reservations:
         if self._mine.pop(reservation, None) is not None:
             self._journal.add("paid", id=reservation)
 
-    def spend(self, site: str, family: str, account: str, tasks: int, nano: int) -> None:
-        row = self._row(site, family)
-        self._note(row, account, tasks, nano)
-        self._spend(row, account, tasks, nano)
+    def spend(self, entry: Spend, reservation: str) -> None:
+        """An entry of the ledger about a task that has ended; it is another worker's if that has taken the task over."""
+        row = self._row(entry.site, entry.family)
+        self._note(row, entry.account, entry.tasks, entry.nano_usd)
+        self._spend(row, entry.account, entry.tasks, entry.nano_usd, reservation)
 
-    def _spend(self, row: str, account: str, tasks: int, nano: int) -> None:
-        self._journal.add("spend", task={"row": row, "ledger": self._ledger}, account=account, tasks=tasks, nano=nano)
+    def _spend(self, row: str, account: str, tasks: int, nano: int, reservation: str | None = None) -> None:
+        task = {"row": row, "ledger": self._ledger}
+        self._journal.add("spend", id=reservation, task=task, account=account, tasks=tasks, nano=nano)
 
     def _note(self, row: str, account: str, tasks: int, nano: int) -> None:
         """What this worker booked, should the server forget it."""

@@ -244,11 +244,11 @@ class RedisStore:
     async def open_task(self, task: TaskRow) -> None:
         self.fleet.reservations.opened(task.reservation, task.id)
 
-    async def spend(self, entry: Spend, *, closes: str, reservation: str = "") -> None:
-        if reservation:
+    async def spend(self, entry: Spend, *, closes: str, reservation: str = "", wasted: bool = False) -> None:
+        if reservation and not wasted:
             self.fleet.reservations.finish(reservation, entry.account, charged=entry.account != "failed")
         else:
-            self.fleet.reservations.spend(entry.site, entry.family, entry.account, entry.tasks, entry.nano_usd)
+            self.fleet.reservations.spend(entry, reservation)
 
     # The end
 

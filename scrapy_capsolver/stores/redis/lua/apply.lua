@@ -68,6 +68,10 @@ function writes.paid(one)  -- of a dead worker's task: it is solved, and may sti
 end
 
 function writes.spend(one)
+    local task = one.id and task_of(one.id)
+    if task and task.worker ~= worker then
+        return  -- what became of it is the other's to say
+    end
     book(one.task, one.account, one.tasks, one.nano)
 end
 

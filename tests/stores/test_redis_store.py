@@ -366,7 +366,10 @@ async def test_what_the_server_forgot_of_the_ledger_the_workers_book_again(serve
 
 @pytest.mark.parametrize("most", [{"max_solves": 2}, {"max_solves_per_domain": 2}, {"budget": 250e-9}], ids=str)
 @deferred_f_from_coro_f
-async def test_limits_are_those_of_all(server: RedisServer, most: dict[str, Any]) -> None:
+async def test_limits_are_those_of_all(
+    server: RedisServer, most: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scrapy_capsolver.stores.redis.reservations._LOOK_SECONDS", 1000.0)  # the news is what wakes
     async with opened(server.url, "a", "b") as (a, b):
         own, other = limits(a, **most), limits(b, **most)
         one, two = await open_task(a, own, 1), await open_task(b, other, 2)
@@ -374,7 +377,7 @@ async def test_limits_are_those_of_all(server: RedisServer, most: dict[str, Any]
         waits = Deferred.fromCoroutine(own.reserve(receipt(4)))
         await until(lambda: server.client().hgetall(f"capsolver:limits:{a.fleet.run}").get("waiting"))
         other.settle(two, charged=False)  # the other worker's task was not charged
-        assert await maybe_deferred_to_future(waiting) is None
+        assert await maybe_deferred_to_future(waiting.addTimeout(20, _reactor())) is None
         await end(a, one)
         await end(a, receipt(3))
         with pytest.raises(CaptchaBudgetError, match="is reached"):

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from scrapy.exceptions import IgnoreRequest
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from typing_extensions import Self
 
 
@@ -116,9 +118,15 @@ def store_fails(why: str) -> CaptchaStoreError:
     )
 
 
-def error_named(name: object, message: object, code: object) -> CaptchaError:
-    """The error that another worker met, from its plain data."""
+def to_plain(error: CaptchaError) -> dict[str, Any]:
+    """What another worker is told of an error."""
+    return {"name": type(error).__name__, "message": error.message, "code": error.code}
+
+
+def from_plain(told: Mapping[str, Any]) -> CaptchaError:
+    """The error that another worker met."""
+    name, code = told.get("name"), told.get("code")
     kind = globals().get(name) if isinstance(name, str) else None
     if not (isinstance(kind, type) and issubclass(kind, CaptchaError)):
         kind = CaptchaError
-    return kind(str(message), code=code if isinstance(code, str) else None)
+    return kind(str(told.get("message")), code=code if isinstance(code, str) else None)

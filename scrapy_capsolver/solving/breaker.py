@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred
 
 from scrapy_capsolver.api.codes import Action
-from scrapy_capsolver.errors import error_named
+from scrapy_capsolver.errors import from_plain, to_plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -90,8 +90,7 @@ class Breaker:
             self._count(f"breaker/stopped/{task_type}", 1)
         what = "captchas" if task_type is None else f"{task_type} tasks"
         logger.error("No more %s are solved in this crawl: %s", what, cause.message)
-        told = {"name": type(cause).__name__, "message": cause.message, "code": cause.code, "type": task_type}
-        self._tell(f"stop {task_type or ''}", {"kind": "stop", **told}, STOP_SECONDS)
+        self._tell(f"stop {task_type or ''}", {"kind": "stop", "type": task_type, **to_plain(cause)}, STOP_SECONDS)
 
     # When to call
 
@@ -230,7 +229,7 @@ class Breaker:
         try:
             kind = what["kind"]
             if kind == "stop":
-                self.open(error_named(what["name"], what["message"], what["code"]), what["type"])
+                self.open(from_plain(what), what["type"])
             elif kind in {"pause", "hold"}:
                 self._wait_as_well(kind, str(what.get("why", "")), str(what.get("code", "")), seconds)
         finally:

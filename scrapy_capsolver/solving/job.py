@@ -31,6 +31,11 @@ class Note:
     """Unix seconds."""
     queries: int
 
+    @property
+    def age(self) -> float:
+        """Seconds."""
+        return max(time.time() - self.created, 0.0)
+
     def to_dict(self) -> dict[str, Any]:
         return {**self.receipt.to_dict(), "mark": self.mark, "created": self.created, "queries": self.queries}
 

@@ -190,22 +190,24 @@ class Solver:
         if note.receipt.task in self._taken_up:
             return False  # by another request
         self._taken_up.add(note.receipt.task)
-        age = max(time.time() - note.created, 0.0)
+        age = note.age
         if note.mark != job.mark(task) or age >= MAX_AGE or note.queries >= MAX_QUERIES:
             self._ledger.unknown(note.receipt, "abandoned")
             return False
         self._limits.give_back(note.receipt)
         self._limits.take(note.receipt)
-        self._resume(job, note, age)
+        self._resume(job, note)
         return True
 
-    def _resume(self, job: Job, note: Note, age: float) -> None:
+    def _resume(self, job: Job, note: Note) -> None:
         self._count("tasks/resumed", 1)
         job.attempts += 1
         job.receipt, job.open_mark = note.receipt, note.mark
-        job.open_task = OpenTask(
-            note.receipt.type, note.receipt.task, self._clock.seconds() - age, queries=note.queries, resumed=True
-        )
+        job.open_task = self._earlier(note)
+
+    def _earlier(self, note: Note) -> OpenTask:
+        created = self._clock.seconds() - note.age
+        return OpenTask(note.receipt.type, note.receipt.task, created, queries=note.queries, resumed=True)
 
     async def _create(self, job: Job, task: dict[str, Any], *, trial: int) -> Reply | None:
         """Send createTask. It is sent again only where no task can have come of it: None says so."""
@@ -225,7 +227,7 @@ class Solver:
         if left is not None:
             self._breaker.leave(trial)
             self._ledger.adopted(left.receipt)
-            self._resume(job, left, max(time.time() - left.created, 0.0))
+            self._resume(job, left)
             return await self._result(job)
         await self._sending_turn(receipt)
         try:
@@ -414,12 +416,8 @@ class Solver:
 
     async def watch(self, note: Note) -> Reply | None:
         """What becomes of a task that nobody waits for any more; None where CapSolver does not tell."""
-        receipt = note.receipt
-        age = max(time.time() - note.created, 0.0)
         try:
-            return await self.poller.result_of(
-                OpenTask(receipt.type, receipt.task, self._clock.seconds() - age, resumed=True)
-            )
+            return await self.poller.result_of(self._earlier(note))
         except ResultLostError:
             return None
 

@@ -26,7 +26,7 @@ class Key:
     """The same, or the one host that it opens."""
     family: str
     proxy: str
-    """A digest of the proxy with its credentials; empty without one."""
+    """A digest of the address that the site sees: of the proxy with its credentials, else of this machine or network."""
     user_agent: str
     """As the request had it. The clearance may demand another one."""
     jar: str

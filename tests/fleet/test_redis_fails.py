@@ -13,17 +13,9 @@ from tests.processes import simulator_process
 from tests.redis_server import RedisServer, Route, needs_redis, redis_server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.fleet.fleet import Worker
 
 pytestmark = needs_redis
-
-
-@pytest.fixture
-def server() -> Iterator[RedisServer]:
-    with redis_server() as found:
-        yield found
 
 
 def lines(one: Worker, text: str) -> list[str]:

@@ -11,20 +11,12 @@ from scrapy_capsolver.report.fleet import read_fleet
 from tests.fleet.fleet import sliced, summed, worker, workers
 from tests.processes import ask, simulator_process
 from tests.proxies import proxy as running_proxy
-from tests.redis_server import RedisServer, needs_redis, redis_server
+from tests.redis_server import RedisServer, needs_redis
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.fleet.fleet import Worker
 
 pytestmark = needs_redis
-
-
-@pytest.fixture
-def server() -> Iterator[RedisServer]:
-    with redis_server() as found:
-        yield found
 
 
 def settings(server: RedisServer, where: dict[str, str], **others: Any) -> dict[str, Any]:

@@ -761,27 +761,28 @@ async def test_without_a_ledger_nothing_is_bought_but_what_is_allowed(server: Re
             await do(own.reserve(receipt(5)))
 
 
+def full(client: Any) -> Callable[[], Any]:
+    """Gives what makes room again."""
+    client.config_set("maxmemory", "1mb")
+    return lambda: client.config_set("maxmemory", "0")
+
+
+def read_only(client: Any) -> Callable[[], Any]:
+    """Gives what has it take writes again."""
+    client.replicaof("127.0.0.1", "1")
+    return lambda: client.replicaof("NO", "ONE")
+
+
+@pytest.mark.parametrize("refuses", [full, read_only])
 @deferred_f_from_coro_f
-async def test_a_server_that_is_full_is_away_until_there_is_room(server: RedisServer) -> None:
+async def test_a_server_that_takes_no_writes_is_away_until_it_does(server: RedisServer, refuses: Any) -> None:
     async with opened(server.url, "a") as (a,):
-        own, client = limits(a), server.client()
-        client.config_set("maxmemory", "1mb")
+        own = limits(a)
+        mend = refuses(server.client())
         waiting = Deferred.fromCoroutine(own.reserve(receipt(1)))
         await until(lambda: not a._link.is_up)
         assert not waiting.called
-        client.config_set("maxmemory", "0")
-        assert await maybe_deferred_to_future(waiting) is None
-
-
-@deferred_f_from_coro_f
-async def test_a_replica_that_takes_no_writes_is_away_until_it_does(server: RedisServer) -> None:
-    async with opened(server.url, "a") as (a,):
-        own, client = limits(a), server.client()
-        client.replicaof("127.0.0.1", "1")
-        waiting = Deferred.fromCoroutine(own.reserve(receipt(1)))
-        await until(lambda: not a._link.is_up)
-        assert not waiting.called
-        client.replicaof("NO", "ONE")
+        mend()
         assert await maybe_deferred_to_future(waiting) is None
 
 

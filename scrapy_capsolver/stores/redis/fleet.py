@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import TimeoutError as DeferredTimeoutError
 
 from scrapy_capsolver.errors import store_away
 from scrapy_capsolver.stores.redis.reservations import Left, Reservations
+from scrapy_capsolver.stores.redis.waiting import within
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from scrapy_capsolver.solving.clock import Clock
     from scrapy_capsolver.stores.redis.journal import Journal
     from scrapy_capsolver.stores.redis.link import Link
     from scrapy_capsolver.stores.redis.scope import Scope
@@ -64,7 +64,7 @@ class Fleet:
         if self._link.is_away:
             self.on_wait()
         try:
-            await self._link.up().addTimeout(self.patience, cast("Any", _reactor()))
+            await within(self.patience, self._link.up())
         except DeferredTimeoutError:
             raise store_away(self.patience) from None
 
@@ -138,9 +138,3 @@ class Fleet:
     def record(self, text: str) -> None:
         """What is to be in the report about this worker."""
         self._journal.add("record", run=self.run, text=text)
-
-
-def _reactor() -> Clock:
-    from twisted.internet import reactor
-
-    return cast("Clock", reactor)

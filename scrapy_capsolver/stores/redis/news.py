@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from scrapy_capsolver.stores.redis.address import Address
-
-logger = logging.getLogger(__name__)
 
 _AGAIN_SECONDS = 0.5
 _QUIET_SECONDS = 5.0  # after which the server is asked whether it is there still

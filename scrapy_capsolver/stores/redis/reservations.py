@@ -9,19 +9,18 @@ import json
 import time
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeoutError
 
 from scrapy_capsolver.solving.clock import sleep, wake
-from scrapy_capsolver.stores.redis.waiting import kept
+from scrapy_capsolver.stores.redis.waiting import kept, reactor, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from scrapy_capsolver.solving.clock import Clock
     from scrapy_capsolver.stores.base import Spend
     from scrapy_capsolver.stores.redis.journal import Journal
     from scrapy_capsolver.stores.redis.link import Link
@@ -155,7 +154,7 @@ class Reservations:
             if word == "lost":
                 await self.remind()
             elif word == "hold":
-                await sleep(_reactor(), float(detail) + 0.01)
+                await sleep(reactor(), float(detail) + 0.01)
             elif news == self._news:
                 await self._some_news()
 
@@ -220,7 +219,7 @@ class Reservations:
         some: Deferred[None] = Deferred()
         self._waiting.append(some)
         try:
-            await some.addTimeout(_LOOK_SECONDS, cast("Any", _reactor()))
+            await within(_LOOK_SECONDS, some)
         except DeferredTimeoutError:
             pass
         finally:
@@ -327,9 +326,3 @@ def _left(reservation: str, task: dict[str, Any], age: float) -> Left:
     return Left(
         reservation, task["task"], task["type"], task["site"], task["family"], int(task["nano"]), task["mark"], age
     )
-
-
-def _reactor() -> Clock:
-    from twisted.internet import reactor
-
-    return cast("Clock", reactor)

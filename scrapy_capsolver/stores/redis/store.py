@@ -11,12 +11,12 @@ import json
 import logging
 from contextlib import suppress
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeoutError
 
-from scrapy_capsolver.errors import error_named, store_fails
+from scrapy_capsolver.errors import from_plain, store_fails, to_plain
 from scrapy_capsolver.solving.clock import wake
 from scrapy_capsolver.stores.base import Clearance, Key, Lease
 from scrapy_capsolver.stores.redis.address import Address
@@ -24,7 +24,7 @@ from scrapy_capsolver.stores.redis.fleet import Fleet
 from scrapy_capsolver.stores.redis.journal import Journal
 from scrapy_capsolver.stores.redis.link import COMMAND_SECONDS, Link, ScriptError, StoreAwayError
 from scrapy_capsolver.stores.redis.news import News
-from scrapy_capsolver.stores.redis.waiting import kept
+from scrapy_capsolver.stores.redis.waiting import kept, within
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -194,8 +194,7 @@ class RedisStore:
             self.land(flight, None)
 
     def land(self, flight: str, error: CaptchaError | None) -> None:
-        told = None if error is None else {"name": type(error).__name__, "message": error.message, "code": error.code}
-        self._journal.add("land", flight=flight, **({} if told is None else {"error": told}))
+        self._journal.add("land", flight=flight, error=None if error is None else to_plain(error))
 
     def _wake_flights(self) -> None:
         for flight in list(self._flights):
@@ -223,7 +222,8 @@ class RedisStore:
         if kind == "clearance" and not mine:
             self._changed(news["site"], news["field"], news.get("text"))
         elif kind == "flight" and not mine:  # whoever waits here for a solve of this worker is told without it
-            self._land(news["flight"], _error(news.get("error")))
+            told = news.get("error")
+            self._land(news["flight"], from_plain(told) if isinstance(told, dict) else None)
         elif kind == "limits":
             self.fleet.reservations.news()
         elif kind == "breaker" and not mine and news["account"] == self._scope.account:
@@ -258,11 +258,8 @@ class RedisStore:
         self._open = False
         self.fleet.close()
         self._journal.add("bye", name=self._scope.run, account=self._scope.account)
-        from twisted.internet import reactor
-
-        written = self._journal.written()
         try:
-            await written.addTimeout(_LEAVE_SECONDS, cast("Any", reactor))
+            await within(_LEAVE_SECONDS, self._journal.written())
         except DeferredTimeoutError:
             logger.warning("CAPSOLVER_STORE: Redis is away at the end of the crawl: what was not written yet is lost")
         closing = asyncio.gather(self._news.close(), self._link.close(), return_exceptions=True)
@@ -285,10 +282,8 @@ class _RedisLease(Lease):
 
 async def _bounded(landing: Deferred[CaptchaError | None], seconds: float) -> CaptchaError | None:
     """What came of the solve of another worker. None where that has to be looked up: at the latest when it may be dead."""
-    from twisted.internet import reactor
-
     try:
-        return await landing.addTimeout(seconds, cast("Any", reactor))
+        return await within(seconds, landing)
     except DeferredTimeoutError:
         return None
 
@@ -301,13 +296,6 @@ def _readable(site: str, rows: Mapping[str, str]) -> dict[Key, Clearance]:
             key, clearance = _read(site, field, text)
             found[key] = clearance
     return found
-
-
-def _error(told: object) -> CaptchaError | None:
-    """The error with which another worker's solve ended."""
-    if not isinstance(told, dict):
-        return None
-    return error_named(told.get("name"), told.get("message"), told.get("code"))
 
 
 def _apply(write: dict[str, Any], rows: dict[str, str]) -> None:

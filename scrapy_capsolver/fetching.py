@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from scrapy.exceptions import IgnoreRequest
 from scrapy.http.request import NO_CALLBACK
-from scrapy.utils.defer import maybe_deferred_to_future
 
+from scrapy_capsolver._compat.engine import download
 from scrapy_capsolver.errors import UnsupportedCaptchaError
 from scrapy_capsolver.flag import META_KEY
 from scrapy_capsolver.sites import same_site, without_secrets
@@ -74,19 +74,10 @@ async def _fetch(
     )
     fetch.meta.pop("handle_httpstatus_list", None)
     try:
-        return await _download(crawler, fetch)
+        return await download(crawler, fetch)
     except IgnoreRequest as error:
         raise UnsupportedCaptchaError(f"what its captcha is made of may not be fetched: {error}") from error
     except Exception as error:
         raise UnsupportedCaptchaError(
             f"what its captcha is made of could not be fetched ({type(error).__name__})"
         ) from error
-
-
-async def _download(crawler: Crawler, request: Request) -> Response:
-    engine: Any = crawler.engine
-    if hasattr(engine, "download_async"):  # Scrapy 2.14 and later
-        response: Response = await engine.download_async(request)
-    else:
-        response = await maybe_deferred_to_future(engine.download(request))
-    return response

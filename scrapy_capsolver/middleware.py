@@ -17,8 +17,11 @@ from scrapy import signals
 from scrapy.exceptions import NotConfigured
 from twisted.internet.error import ConnectError, DNSLookupError
 
+from scrapy_capsolver._compat.download_queue import DownloadQueue
+from scrapy_capsolver._compat.downloader_chain import downloader_middlewares
+from scrapy_capsolver._compat.httpcache import guard_cache
+from scrapy_capsolver._compat.schedulers import keeps_solutions, outlives_the_process, shares_requests
 from scrapy_capsolver.by_hand import ByHand
-from scrapy_capsolver.caching import guard_cache
 from scrapy_capsolver.clearing import Clearing
 from scrapy_capsolver.detour import way_back
 from scrapy_capsolver.errors import (
@@ -32,7 +35,6 @@ from scrapy_capsolver.errors import (
 from scrapy_capsolver.families import family as family_named
 from scrapy_capsolver.families.clearance import ClearanceFamily
 from scrapy_capsolver.families.token import TokenFamily
-from scrapy_capsolver.frontier import keeps_solutions, outlives_the_process, shares_requests
 from scrapy_capsolver.gating import challenge_before, find_challenge
 from scrapy_capsolver.identity import Identity
 from scrapy_capsolver.order import ORDER, misplacements
@@ -45,7 +47,6 @@ from scrapy_capsolver.service import Service
 from scrapy_capsolver.session import session_of, with_cookies
 from scrapy_capsolver.settings import SettingError, is_enabled, read_settings, unknown_settings
 from scrapy_capsolver.sites import may_send, site_of
-from scrapy_capsolver.slots import DownloadQueue
 from scrapy_capsolver.solving.job import Job, Note
 from scrapy_capsolver.solving.ledger import Purpose, Receipt
 from scrapy_capsolver.stores import StoreError, is_redis, shown
@@ -145,8 +146,7 @@ class CapSolverMiddleware:
         guard_cache(self._crawler, self._is_gated)
         if shared := shares_requests(self._crawler.settings):
             logger.warning(shared)
-        chain = getattr(getattr(self._crawler.engine, "downloader", None), "middleware", None)
-        for wrong in misplacements(getattr(chain, "middlewares", ()), self):
+        for wrong in misplacements(downloader_middlewares(self._crawler), self):
             logger.warning("CapSolverMiddleware stands %s: its order number should be %d", wrong, ORDER)
 
     def _snapshot(self) -> Record | None:

@@ -11,11 +11,12 @@ from scrapy.utils.defer import maybe_deferred_to_future
 from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.task import LoopingCall
 
+from scrapy_capsolver._compat.engine import close_spider, is_stopping
+from scrapy_capsolver._compat.slots import SlotLender
 from scrapy_capsolver.api.client import CapSolverClient
 from scrapy_capsolver.errors import CaptchaCancelledError
 from scrapy_capsolver.families import FAMILIES, PRICES, SolutionKind
 from scrapy_capsolver.progress import Progress, Tally
-from scrapy_capsolver.slots import SlotLender, close_spider, is_stopping
 from scrapy_capsolver.solving.account import Account
 from scrapy_capsolver.solving.breaker import Breaker
 from scrapy_capsolver.solving.clearances import Clearances

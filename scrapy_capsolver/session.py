@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from scrapy.downloadermiddlewares.cookies import CookiesMiddleware
 from scrapy.http.cookies import CookieJar
 
+from scrapy_capsolver._compat.cookie_jars import jar_of
 from scrapy_capsolver.families.cookies import own_cookies
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ def session_of(crawler: Crawler, request: Request, response: Response) -> list[d
 
     Empty where Scrapy's cookie jar is not in use for the request.
     """
-    middleware = crawler.get_downloader_middleware(CookiesMiddleware)
-    if middleware is None or request.meta.get("dont_merge_cookies"):
+    jar = jar_of(crawler, request)
+    if jar is None:
         return []
     values = _sent(request)
     fresh = CookieJar()
@@ -38,7 +38,7 @@ def session_of(crawler: Crawler, request: Request, response: Response) -> list[d
     host = urlsplit(request.url).hostname or ""
     session = {}
     # Their domain and path are known to the jar alone; one that is no longer in it was deleted by the site.
-    for cookie in middleware.jars[request.meta.get("cookiejar")]:
+    for cookie in jar:
         domain = cookie.domain.lstrip(".").removesuffix(".local")
         if cookie.name in values and (host == domain or host.endswith(f".{domain}")):
             session[cookie.name, cookie.domain, cookie.path] = {

@@ -16,9 +16,9 @@ from scrapy.utils.defer import deferred_f_from_coro_f, maybe_deferred_to_future
 from twisted.internet.defer import fail
 from twisted.internet.task import deferLater
 
+from scrapy_capsolver._compat.engine import close_spider
 from scrapy_capsolver.errors import CaptchaCancelledError
 from scrapy_capsolver.service import Service
-from scrapy_capsolver.slots import close_spider
 from tests.crawls import Crawl, crawl, download, simulator
 from tests.processes import ask, running, simulator_process
 

@@ -14,8 +14,8 @@ from twisted.internet.error import ConnectError
 from twisted.internet.task import deferLater
 
 import scrapy_capsolver.middleware
+from scrapy_capsolver._compat.download_queue import DownloadQueue
 from scrapy_capsolver.families import family
-from scrapy_capsolver.slots import DownloadQueue
 from tests.crawls import crawl, simulator
 
 

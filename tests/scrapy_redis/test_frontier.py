@@ -11,7 +11,7 @@ import scrapy_redis.scheduler
 from scrapy.settings import Settings
 
 from scrapy_capsolver import scrapy_redis as ours
-from scrapy_capsolver.frontier import outlives_the_process, shares_requests
+from scrapy_capsolver._compat.schedulers import outlives_the_process, shares_requests
 
 THEIRS = "scrapy_redis.scheduler.Scheduler"
 OURS = "scrapy_capsolver.scrapy_redis.Scheduler"
@@ -63,7 +63,7 @@ def test_scrapy_redis_is_needed_by_nobody_who_does_not_name_it() -> None:
     code = """
 import sys
 from scrapy.settings import Settings
-from scrapy_capsolver.frontier import outlives_the_process, shares_requests
+from scrapy_capsolver._compat.schedulers import outlives_the_process, shares_requests
 import scrapy_capsolver.middleware
 for ask in (outlives_the_process, shares_requests):
     ask(Settings({"JOBDIR": "job"}))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import scrapy_redis.scheduler  # type: ignore[import-untyped]
 
 from benchmarks.fleet_worker import say
-from scrapy_capsolver.scrapy_redis import Scheduler
+from scrapy_capsolver.integrations.scrapy_redis import Scheduler
 
 if TYPE_CHECKING:
     from scrapy import Request

@@ -96,7 +96,7 @@ class Watch:
         self.seconds: defaultdict[str, list[float]] = defaultdict(list)
 
     def begin(self, *, timed: bool) -> None:
-        from scrapy_capsolver.stores.redis.link import Link
+        from scrapy_capsolver.stores.redis.connection import Link
 
         watch, pipe, call = self, Link._pipe, Link.call
 
@@ -125,7 +125,7 @@ def main() -> None:
     watch = Watch()
     watch.begin(timed=config.get("timed", False))
     if "alive" in config:
-        from scrapy_capsolver.scrapy_redis import Scheduler
+        from scrapy_capsolver.integrations.scrapy_redis import Scheduler
 
         Scheduler.ALIVE_SECONDS, Scheduler.BEAT_SECONDS = config["alive"], config["beat"]
     process = CrawlerProcess(

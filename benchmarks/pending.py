@@ -57,8 +57,8 @@ class Watch:
 async def measure(config: dict[str, Any], reactor: Any) -> dict[str, Any]:
     from scrapy.utils.test import get_crawler
 
-    from scrapy_capsolver.reporting import Reporter
-    from scrapy_capsolver.service import Service
+    from scrapy_capsolver._crawl.service import Service
+    from scrapy_capsolver._crawl.stats import Reporter
     from scrapy_capsolver.settings import read_settings
     from scrapy_capsolver.solving import poller as polling
     from scrapy_capsolver.solving.job import Job

@@ -29,8 +29,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater, react
 
 from benchmarks.faults import Proxy, flagged, money, settled
+from scrapy_capsolver._crawl.service import Service
 from scrapy_capsolver.middleware import CapSolverMiddleware
-from scrapy_capsolver.service import Service
 from tests.clocks import FastClock
 from tests.crawls import run, settings_for, simulator
 from tests.fault_proxy import FAULTS, Fault

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from scrapy_capsolver import captcha
     from scrapy_capsolver.addon import Addon
-    from scrapy_capsolver.capsolver import CapSolver, Solution
+    from scrapy_capsolver.client import CapSolver, Solution
     from scrapy_capsolver.contracts import CapSolverContract
     from scrapy_capsolver.errors import (
         CapSolverAccountError,
@@ -49,10 +49,10 @@ __all__ = [
 
 _ELSEWHERE = {
     "Addon": "addon",
-    "CapSolver": "capsolver",
+    "CapSolver": "client",
     "CapSolverContract": "contracts",
     "CapSolverMiddleware": "middleware",
-    "Solution": "capsolver",
+    "Solution": "client",
 }
 
 

@@ -374,8 +374,8 @@ def _flag(
 
 def _check(name: str, flag: Mapping[str, Any]) -> None:
     # Not at module level: they load the families, with parsel and its like.
+    from scrapy_capsolver._request.flag import parse_flag  # noqa: PLC0415
     from scrapy_capsolver.errors import CaptchaError  # noqa: PLC0415
-    from scrapy_capsolver.flag import parse_flag  # noqa: PLC0415
 
     try:
         parse_flag(flag, f"captcha.{name}()")

@@ -7,8 +7,8 @@ from typing import Any
 
 from scrapy.contracts import Contract
 
+from scrapy_capsolver._request.flag import META_KEY, parse_flag
 from scrapy_capsolver.errors import CaptchaConfigurationError
-from scrapy_capsolver.flag import META_KEY, parse_flag
 
 
 class CapSolverContract(Contract):

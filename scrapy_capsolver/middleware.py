@@ -21,9 +21,29 @@ from scrapy_capsolver._compat.download_queue import DownloadQueue
 from scrapy_capsolver._compat.downloader_chain import downloader_middlewares
 from scrapy_capsolver._compat.httpcache import guard_cache
 from scrapy_capsolver._compat.schedulers import keeps_solutions, outlives_the_process, shares_requests
-from scrapy_capsolver.by_hand import ByHand
-from scrapy_capsolver.clearing import Clearing
-from scrapy_capsolver.detour import way_back
+from scrapy_capsolver._crawl.manual_solver import ByHand
+from scrapy_capsolver._crawl.service import Service
+from scrapy_capsolver._crawl.stats import Reporter
+from scrapy_capsolver._request.clearance_flow import Clearing
+from scrapy_capsolver._request.cookies import session_of, with_cookies
+from scrapy_capsolver._request.detection import challenge_before, find_challenge
+from scrapy_capsolver._request.flag_reader import Flags
+from scrapy_capsolver._request.identity import Identity
+from scrapy_capsolver._request.proxy import proxy_of
+from scrapy_capsolver._request.redirects import way_back
+from scrapy_capsolver._request.state import (
+    KEY,
+    Trail,
+    asked_for,
+    back_to_origin,
+    changed_headers,
+    fingerprint,
+    note_origin,
+    redirected_from,
+    without_solution,
+)
+from scrapy_capsolver._request.task_builder import NotGatedError, TaskMaker, choose_type
+from scrapy_capsolver._utils.urls import may_send, site_of
 from scrapy_capsolver.errors import (
     CaptchaBudgetError,
     CaptchaCancelledError,
@@ -35,34 +55,14 @@ from scrapy_capsolver.errors import (
 from scrapy_capsolver.families import family as family_named
 from scrapy_capsolver.families.clearance import ClearanceFamily
 from scrapy_capsolver.families.token import TokenFamily
-from scrapy_capsolver.gating import challenge_before, find_challenge
-from scrapy_capsolver.identity import Identity
+from scrapy_capsolver.integrations.playwright import CALLBACK, can_take_cookies, take_cookies
 from scrapy_capsolver.order import ORDER, misplacements
-from scrapy_capsolver.playwright import CALLBACK, can_take_cookies, take_cookies
-from scrapy_capsolver.proxies import proxy_of
 from scrapy_capsolver.report.files import ReportError, write_report
 from scrapy_capsolver.report.recorder import Recorder
-from scrapy_capsolver.reporting import Reporter
-from scrapy_capsolver.service import Service
-from scrapy_capsolver.session import session_of, with_cookies
 from scrapy_capsolver.settings import SettingError, is_enabled, read_settings, unknown_settings
-from scrapy_capsolver.sites import may_send, site_of
 from scrapy_capsolver.solving.job import Job, Note
 from scrapy_capsolver.solving.ledger import Purpose, Receipt
 from scrapy_capsolver.stores import StoreError, is_redis, shown
-from scrapy_capsolver.tasks import NotGatedError, TaskMaker, choose_type
-from scrapy_capsolver.trail import (
-    KEY,
-    Trail,
-    asked_for,
-    back_to_origin,
-    changed_headers,
-    fingerprint,
-    note_origin,
-    redirected_from,
-    without_solution,
-)
-from scrapy_capsolver.which import Flags
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -72,8 +72,8 @@ if TYPE_CHECKING:
     from scrapy.http import Response
     from typing_extensions import Self
 
+    from scrapy_capsolver._request.flag import Flag
     from scrapy_capsolver.families import Challenge
-    from scrapy_capsolver.flag import Flag
     from scrapy_capsolver.report.record import Record
     from scrapy_capsolver.solving.solver import Solved
     from scrapy_capsolver.stores import Clearance

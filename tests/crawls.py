@@ -11,7 +11,7 @@ from scrapy.utils.defer import deferred_from_coro, maybe_deferred_to_future
 from scrapy.utils.test import get_crawler
 from twisted.internet.task import deferLater
 
-from scrapy_capsolver.service import Service
+from scrapy_capsolver._crawl.service import Service
 from scrapy_capsolver.simulator import Simulator
 from tests.clocks import FastClock
 

@@ -101,7 +101,7 @@ def crawl(
     return json.loads(items), done.stderr
 
 
-TAKE = ("-a", "init=scrapy_capsolver.playwright.take_cookies")
+TAKE = ("-a", "init=scrapy_capsolver.integrations.playwright.take_cookies")
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,10 @@ def test_a_flag_is_enough(
 def test_a_clearance_that_the_browser_would_leave_out_is_not_paid(tmp_path: Path, simulator: RunningSimulator) -> None:
     items, log = crawl(tmp_path, simulator, FLAGGED, "/aws-waf/7")
     assert [item["error"] for item in items] == ["UnsupportedCaptchaError"], log
-    assert "meta['playwright_page_init_callback'] = 'scrapy_capsolver.playwright.take_cookies'" in items[0]["message"]
+    assert (
+        "meta['playwright_page_init_callback'] = 'scrapy_capsolver.integrations.playwright.take_cookies'"
+        in items[0]["message"]
+    )
     assert simulator.state()["tasks"]["paid"] == 0
 
 

@@ -11,8 +11,8 @@ from scrapy import Request
 from scrapy.extensions.httpcache import DummyPolicy
 from scrapy.utils.defer import deferred_f_from_coro_f
 
+from scrapy_capsolver._request.state import KEY
 from scrapy_capsolver.middleware import SOLUTION_KEY
-from scrapy_capsolver.trail import KEY
 from tests.crawls import Crawl, crawl, simulator
 
 if TYPE_CHECKING:

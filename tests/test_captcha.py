@@ -19,19 +19,19 @@ from scrapy.utils.defer import deferred_f_from_coro_f, maybe_deferred_to_future
 
 import scrapy_capsolver
 from scrapy_capsolver import CaptchaConfigurationError, captcha
+from scrapy_capsolver._request.detection import challenge_of_flag
+from scrapy_capsolver._request.flag import OWN_KEYS, WHEN, parse_flag
+from scrapy_capsolver._request.proxy import KINDS, Proxy
+from scrapy_capsolver._request.task_builder import TaskMaker, choose_type
 from scrapy_capsolver.families import FAMILIES, family
 from scrapy_capsolver.families.clearance import ClearanceFamily
 from scrapy_capsolver.families.fields import COMMON
-from scrapy_capsolver.flag import OWN_KEYS, WHEN, parse_flag
-from scrapy_capsolver.gating import challenge_of_flag
-from scrapy_capsolver.proxies import KINDS, Proxy
 from scrapy_capsolver.settings import read_settings
-from scrapy_capsolver.tasks import TaskMaker, choose_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from scrapy_capsolver.flag import Flag
+    from scrapy_capsolver._request.flag import Flag
 
 URL = "https://www.example.com/1"
 KEY = "6LeIxAcTAAAAAJcZVRqyHh71UMIEGNQ_MXjiZKhI"

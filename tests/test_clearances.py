@@ -17,7 +17,9 @@ from scrapy.http import FormRequest, Response
 from scrapy.utils.defer import deferred_f_from_coro_f
 from scrapy.utils.test import get_crawler
 
-from scrapy_capsolver.clearing import Clearing
+from scrapy_capsolver._request.clearance_flow import Clearing
+from scrapy_capsolver._request.identity import Identity
+from scrapy_capsolver._request.state import Trail
 from scrapy_capsolver.errors import (
     CaptchaCancelledError,
     CaptchaConfigurationError,
@@ -26,15 +28,13 @@ from scrapy_capsolver.errors import (
     UnsolvableCaptchaError,
 )
 from scrapy_capsolver.families import family as family_named
-from scrapy_capsolver.identity import Identity
 from scrapy_capsolver.settings import CapSolverSettings
 from scrapy_capsolver.solving.clearances import Clearances
 from scrapy_capsolver.solving.feedback import Feedback
 from scrapy_capsolver.solving.ledger import Ledger, Receipt
 from scrapy_capsolver.solving.outcomes import Outcomes
-from scrapy_capsolver.solving.sites import SiteStops
+from scrapy_capsolver.solving.site_breaker import SiteStops
 from scrapy_capsolver.stores import Clearance, Key, MemoryStore
-from scrapy_capsolver.trail import Trail
 from tests.crawls import Crawl, bought, crawl, simulator
 from tests.proxies import Running, proxy
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from scrapy import Request
 
-from scrapy_capsolver.detour import way_back
-from scrapy_capsolver.trail import Trail, note_origin
+from scrapy_capsolver._request.redirects import way_back
+from scrapy_capsolver._request.state import Trail, note_origin
 
 PAGE = "http://shop.example/page"
 COOKIE = {"session": "mine"}

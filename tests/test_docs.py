@@ -14,10 +14,10 @@ from scrapy.utils.misc import load_object
 import scrapy_capsolver
 from scrapy_capsolver import captcha
 from scrapy_capsolver import settings as settings_module
+from scrapy_capsolver._request.flag import META_KEY, OWN_KEYS, parse_flag
 from scrapy_capsolver.api.codes import DESCRIPTIONS, INVALID_TASK_DATA, RULES
 from scrapy_capsolver.families import FAMILIES, PRICES, RETIRED
 from scrapy_capsolver.families.fields import COMMON
-from scrapy_capsolver.flag import META_KEY, OWN_KEYS, parse_flag
 from scrapy_capsolver.middleware import CapSolverMiddleware
 from scrapy_capsolver.order import ORDER
 from tests.documents import DOCS, PAGES, README, ROOT, blocks, described

@@ -26,7 +26,7 @@ from scrapy.settings import Settings
 from scrapy.utils.defer import deferred_f_from_coro_f, maybe_deferred_to_future
 from scrapy.utils.test import get_crawler
 
-from scrapy_capsolver.flag import META_KEY, parse_flag
+from scrapy_capsolver._request.flag import META_KEY, parse_flag
 from scrapy_capsolver.settings import read_settings, unknown_settings
 from scrapy_capsolver.stores import Spend
 from scrapy_capsolver.stores.sqlite import SQLiteStore

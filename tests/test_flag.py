@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scrapy_capsolver._request.flag import PLAIN, Flag, parse_flag
 from scrapy_capsolver.errors import CaptchaConfigurationError, CaptchaError, UnsupportedCaptchaError
 from scrapy_capsolver.families import Inject
-from scrapy_capsolver.flag import PLAIN, Flag, parse_flag
 
 WHERE = 'request.meta["capsolver"]'
 KEY = "6LeIxAcTAAAAAJcZVRqyHh71UMIEGNQ_MXjiZKhI"

@@ -33,7 +33,7 @@ SPIDER = """
     import sys, scrapy, tldextract
     from scrapy.crawler import CrawlerProcess
     from scrapy.downloadermiddlewares import cookies
-    from scrapy_capsolver.service import Service
+    from scrapy_capsolver._crawl.service import Service
     from scrapy_capsolver.solving.clearances import Clearances
 
     cookies._split_domain = tldextract.TLDExtract(suffix_list_urls=())  # or it asks the network for the list

@@ -9,7 +9,7 @@ from scrapy import Request
 from scrapy.utils.defer import deferred_f_from_coro_f
 from twisted.internet.task import Clock
 
-from scrapy_capsolver.progress import Progress, Tally
+from scrapy_capsolver._crawl.progress import Progress, Tally
 from tests.crawls import crawl, simulator
 
 if TYPE_CHECKING:
@@ -30,7 +30,9 @@ class Bench:
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[tuple[float, ...]]:
     """The numbers in each, which are all removed from the log."""
-    found = [LINE.fullmatch(one.getMessage()) for one in caplog.records if one.name == "scrapy_capsolver.progress"]
+    found = [
+        LINE.fullmatch(one.getMessage()) for one in caplog.records if one.name == "scrapy_capsolver._crawl.progress"
+    ]
     caplog.clear()
     assert all(found)
     return [tuple(float(number) for number in one.groups()) for one in found if one is not None]

@@ -13,14 +13,14 @@ from scrapy import Request
 from scrapy.downloadermiddlewares.httpproxy import HttpProxyMiddleware
 from scrapy.utils.defer import deferred_f_from_coro_f
 
-from scrapy_capsolver.egress import machine
+from scrapy_capsolver._request.flag import Flag, parse_flag
+from scrapy_capsolver._request.identity import Identity
+from scrapy_capsolver._request.proxy import Proxy, proxy_of
+from scrapy_capsolver._request.source_address import machine
+from scrapy_capsolver._request.task_builder import choose_type
 from scrapy_capsolver.errors import CaptchaConfigurationError, CaptchaProxyError
 from scrapy_capsolver.families import Challenge, family, family_of
-from scrapy_capsolver.flag import Flag, parse_flag
-from scrapy_capsolver.identity import Identity
-from scrapy_capsolver.proxies import Proxy, proxy_of
 from scrapy_capsolver.settings import CapSolverSettings
-from scrapy_capsolver.tasks import choose_type
 from tests.crawls import crawl, simulator
 from tests.proxies import Running, proxy
 
@@ -161,7 +161,7 @@ def test_behind_a_proxy_the_local_address_is_not_seen() -> None:
 def test_a_machine_is_known_by_more_than_its_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     known = tmp_path / "machine-id"
     known.write_text("0123\n")
-    monkeypatch.setattr("scrapy_capsolver.egress._MACHINE_IDS", (str(tmp_path / "none"), str(known)))
+    monkeypatch.setattr("scrapy_capsolver._request.source_address._MACHINE_IDS", (str(tmp_path / "none"), str(known)))
 
     def named(host: str, hardware: int) -> str:
         machine.cache_clear()
@@ -174,7 +174,7 @@ def test_a_machine_is_known_by_more_than_its_name(monkeypatch: pytest.MonkeyPatc
     assert named("web", 0x0242AC110002) == "web 0242ac110002 0123"
     # A number that was made up for this process alone would make each process a machine of its own.
     assert named("web", 0x0342AC110002) == named("web", 0x0142AC110003) == "web 0123"
-    monkeypatch.setattr("scrapy_capsolver.egress._MACHINE_IDS", ())
+    monkeypatch.setattr("scrapy_capsolver._request.source_address._MACHINE_IDS", ())
     assert named("web", 0x0142AC110002) == "web"
 
 

@@ -59,7 +59,7 @@ def test_any_reactor(reactor: str, tmp_path: Path) -> None:
     products, log = crawl(tmp_path, "CrawlerProcess", {"TWISTED_REACTOR": f"twisted.internet.{reactor}"})
     assert products == ["Product 1", "Product 2", "Product 3"], log
     assert "Traceback" not in log
-    assert log.count(" [scrapy_capsolver.reporting] INFO: Solved ") == 2
+    assert log.count(" [scrapy_capsolver._crawl.stats] INFO: Solved ") == 2
 
 
 @pytest.mark.skipif(

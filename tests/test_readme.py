@@ -8,7 +8,7 @@ from typing import Any
 from scrapy import Request
 from scrapy.utils.defer import deferred_f_from_coro_f
 
-from scrapy_capsolver.flag import parse_flag
+from scrapy_capsolver._request.flag import parse_flag
 from scrapy_capsolver.settings import CapSolverSettings
 from tests.crawls import crawl, simulator
 from tests.documents import DOCS, PAGES, README, blocks

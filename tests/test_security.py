@@ -25,15 +25,15 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 from zope.interface import implementer
 
+from scrapy_capsolver._request.detection import find_challenge
+from scrapy_capsolver._request.flag import Flag, parse_flag
+from scrapy_capsolver._request.proxy import Proxy
+from scrapy_capsolver._request.task_builder import TaskMaker, choose_type
+from scrapy_capsolver._utils.urls import same_site
 from scrapy_capsolver.api.transport import Transport
 from scrapy_capsolver.errors import CapSolverUnavailableError, CaptchaError, UnsupportedCaptchaError
 from scrapy_capsolver.families import FAMILIES, family
-from scrapy_capsolver.flag import Flag, parse_flag
-from scrapy_capsolver.gating import find_challenge
-from scrapy_capsolver.proxies import Proxy
 from scrapy_capsolver.settings import SettingError, is_loopback, read_settings
-from scrapy_capsolver.sites import same_site
-from scrapy_capsolver.tasks import TaskMaker, choose_type
 from tests.crawls import bought, crawl, simulator
 from tests.proxies import proxy
 from tests.tls import tls_server

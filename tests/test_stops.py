@@ -17,8 +17,8 @@ from twisted.internet.defer import fail
 from twisted.internet.task import deferLater
 
 from scrapy_capsolver._compat.engine import close_spider
+from scrapy_capsolver._crawl.service import Service
 from scrapy_capsolver.errors import CaptchaCancelledError
-from scrapy_capsolver.service import Service
 from tests.crawls import Crawl, crawl, download, simulator
 from tests.processes import ask, running, simulator_process
 

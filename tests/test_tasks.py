@@ -11,14 +11,14 @@ from scrapy.exceptions import IgnoreRequest
 from scrapy.http import HtmlResponse
 from scrapy.utils.defer import deferred_f_from_coro_f, maybe_deferred_to_future
 
+from scrapy_capsolver._request.detection import find_challenge
+from scrapy_capsolver._request.downloads import fetch_part
+from scrapy_capsolver._request.flag import Flag, parse_flag
+from scrapy_capsolver._request.proxy import Proxy
+from scrapy_capsolver._request.task_builder import NotGatedError, TaskMaker, choose_type
 from scrapy_capsolver.errors import CaptchaProxyError, UnsupportedCaptchaError
 from scrapy_capsolver.families import Challenge, family
-from scrapy_capsolver.fetching import fetch_part
-from scrapy_capsolver.flag import Flag, parse_flag
-from scrapy_capsolver.gating import find_challenge
-from scrapy_capsolver.proxies import Proxy
 from scrapy_capsolver.settings import CapSolverSettings
-from scrapy_capsolver.tasks import NotGatedError, TaskMaker, choose_type
 
 URL = "https://www.example.com/1"
 CHROME = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scrapy_capsolver.service import Service
+from scrapy_capsolver._crawl.service import Service
 from scrapy_capsolver.solving import poller
 from tests.clocks import FastClock
 

@@ -9,7 +9,7 @@ from scrapy.utils.misc import load_object
 if TYPE_CHECKING:
     from scrapy.settings import BaseSettings
 
-_OURS = "scrapy_capsolver.scrapy_redis"
+_OURS = "scrapy_capsolver.integrations.scrapy_redis"
 _THEIRS = "scrapy_redis.scheduler"
 
 

@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING, Any
 from scrapy import Request, Spider
 from scrapy.http import HtmlResponse
 
+from scrapy_capsolver._request.detection import find_challenge
+from scrapy_capsolver._request.flag import META_KEY, PLAIN
+from scrapy_capsolver._request.task_builder import needs_proxy
 from scrapy_capsolver.commands._console import complain, fail, literal, printable, say, say_json
 from scrapy_capsolver.commands._crawl import FetchError, crawl, is_address, request_of, why
 from scrapy_capsolver.errors import CaptchaError
 from scrapy_capsolver.families import PRICES, Challenge, detect, family
-from scrapy_capsolver.families.page import MAX_BYTES
-from scrapy_capsolver.flag import META_KEY, PLAIN
-from scrapy_capsolver.gating import find_challenge
+from scrapy_capsolver.families._page.page import MAX_BYTES
 from scrapy_capsolver.order import ORDER
-from scrapy_capsolver.tasks import needs_proxy
 
 if TYPE_CHECKING:
     import argparse

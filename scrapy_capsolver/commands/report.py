@@ -23,9 +23,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from scrapy_capsolver.commands._console import complain
+from scrapy_capsolver.report.cluster import Fleet, lines_of, read_fleet
 from scrapy_capsolver.report.figures import figures_of
 from scrapy_capsolver.report.files import ReportError, data_of, read_report, write_report
-from scrapy_capsolver.report.fleet import Fleet, lines_of, read_fleet
 from scrapy_capsolver.report.record import Record
 from scrapy_capsolver.report.text import text_of
 from scrapy_capsolver.stores.redis.address import is_redis, shown

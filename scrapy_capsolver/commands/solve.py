@@ -14,11 +14,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from scrapy_capsolver._request.flag import META_KEY, parse_flag
 from scrapy_capsolver.commands._console import complain, fail, printable, say, say_json
 from scrapy_capsolver.commands._crawl import FetchError, crawl, is_address, request_of, why
 from scrapy_capsolver.commands._progress import Progress
 from scrapy_capsolver.errors import CaptchaError, UnsupportedCaptchaError
-from scrapy_capsolver.flag import META_KEY, parse_flag
 from scrapy_capsolver.middleware import SOLUTION_KEY, SOLVED_FLAG
 from scrapy_capsolver.settings import CapSolverSettings, SettingError, is_enabled, read_settings
 

@@ -3,10 +3,10 @@
 A new family is a module with a class that keeps the protocol, and its place in :data:`registry.FAMILIES`.
 """
 
+from scrapy_capsolver.families._page.page import Page
 from scrapy_capsolver.families.base import Challenge, Family, FormSubmission, SolutionKind, TaskType
 from scrapy_capsolver.families.fields import check_fields
 from scrapy_capsolver.families.inject import Inject, parse_inject, place
-from scrapy_capsolver.families.page import Page
 from scrapy_capsolver.families.registry import FAMILIES, PRICES, check_type, detect, family, family_of
 from scrapy_capsolver.families.retired import RETIRED
 

@@ -14,19 +14,19 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
+from scrapy_capsolver.families._page.forms import form_of
+from scrapy_capsolver.families._page.page import BLOCKING_STATUSES
+from scrapy_capsolver.families._page.text import clean, plain
+from scrapy_capsolver.families._page.verdict import is_sparse, verdict
 from scrapy_capsolver.families.base import Challenge, TaskType
 from scrapy_capsolver.families.clearance import MAX_COOKIES, ClearanceFamily, Grant, pair_value
 from scrapy_capsolver.families.cookies import cookie_value
-from scrapy_capsolver.families.forms import form_of
-from scrapy_capsolver.families.gate import is_sparse, verdict
-from scrapy_capsolver.families.page import BLOCKING_STATUSES
-from scrapy_capsolver.families.text import clean, plain
 from scrapy_capsolver.families.token import task_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from scrapy_capsolver.families.page import Page
+    from scrapy_capsolver.families._page.page import Page
 
 EXISTING = "awsExistingToken"
 """The field for the ``aws-waf-token`` that the visitor had when the captcha was shown."""

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from scrapy import Request
 
+    from scrapy_capsolver.families._page.page import Page
     from scrapy_capsolver.families.inject import Inject
-    from scrapy_capsolver.families.page import Page
 
 
 class SolutionKind(Enum):

@@ -13,22 +13,22 @@ from urllib.parse import urlsplit
 
 from lxml.etree import XPath
 
+from scrapy_capsolver._utils.urls import origin_of
 from scrapy_capsolver.errors import CaptchaConfigurationError
+from scrapy_capsolver.families._page.forms import form_of, submission
+from scrapy_capsolver.families._page.page import describe, elements
+from scrapy_capsolver.families._page.text import clean
+from scrapy_capsolver.families._page.verdict import verdict
 from scrapy_capsolver.families.base import Challenge, TaskType
-from scrapy_capsolver.families.forms import form_of, submission
-from scrapy_capsolver.families.gate import verdict
-from scrapy_capsolver.families.page import describe, elements
-from scrapy_capsolver.families.text import clean
 from scrapy_capsolver.families.token import TokenFamily
-from scrapy_capsolver.sites import origin_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from lxml.html import HtmlElement
 
+    from scrapy_capsolver.families._page.page import Page
     from scrapy_capsolver.families.inject import Inject
-    from scrapy_capsolver.families.page import Page
 
 # RFC 7519: three parts in base64url; the first is a JSON object, whose {" always comes out as eyJ.
 _JWT = r"eyJ[\w-]{5,2048}\.[\w-]{2,8192}\.[\w-]{5,2048}"

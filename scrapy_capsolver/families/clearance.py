@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from scrapy_capsolver.errors import CaptchaConfigurationError, UnsolvableCaptchaError
+from scrapy_capsolver.families._page.text import plain
 from scrapy_capsolver.families.base import SolutionKind
 from scrapy_capsolver.families.cookies import cookie_value
-from scrapy_capsolver.families.text import plain
 from scrapy_capsolver.families.token import MAX_USER_AGENT, task_of
 
 if TYPE_CHECKING:

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 from lxml.etree import XPath
 
 from scrapy_capsolver.errors import CaptchaProxyError
+from scrapy_capsolver.families._page.page import elements
+from scrapy_capsolver.families._page.text import clean
 from scrapy_capsolver.families.base import Challenge, TaskType
 from scrapy_capsolver.families.clearance import MAX_COOKIES, ClearanceFamily, Grant, pair_value
-from scrapy_capsolver.families.page import elements
-from scrapy_capsolver.families.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from scrapy_capsolver.families.page import Page
+    from scrapy_capsolver.families._page.page import Page
 
 MAX_HTML = 128 * 1024
 """Characters of a challenge page that go to CapSolver; they have 5,000 to 30,000. A part of one would be of no use."""

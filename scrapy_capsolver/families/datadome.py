@@ -11,18 +11,18 @@ from email.utils import mktime_tz, parsedate_tz
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote, urlsplit
 
+from scrapy_capsolver._utils.urls import without_secrets
 from scrapy_capsolver.errors import CaptchaProxyError
+from scrapy_capsolver.families._page.page import BLOCKING_STATUSES
+from scrapy_capsolver.families._page.text import clean, plain
+from scrapy_capsolver.families._page.verdict import verdict
 from scrapy_capsolver.families.base import Challenge, TaskType
 from scrapy_capsolver.families.clearance import MAX_COOKIES, ClearanceFamily, Grant, pair_value
-from scrapy_capsolver.families.gate import verdict
-from scrapy_capsolver.families.page import BLOCKING_STATUSES
-from scrapy_capsolver.families.text import clean, plain
-from scrapy_capsolver.sites import without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from scrapy_capsolver.families.page import Page
+    from scrapy_capsolver.families._page.page import Page
 
 USER_AGENTS: tuple[str, ...] = tuple(
     f"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{version}.0.0.0 Safari/537.36"

@@ -7,8 +7,8 @@ from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any
 
 from scrapy_capsolver.errors import CaptchaConfigurationError
+from scrapy_capsolver.families._page.text import clean
 from scrapy_capsolver.families.registry import check_type, family_of
-from scrapy_capsolver.families.text import clean
 
 if TYPE_CHECKING:
     from scrapy_capsolver.families.base import TaskType

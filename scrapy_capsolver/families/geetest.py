@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
 from scrapy_capsolver.errors import CaptchaConfigurationError, UnsupportedCaptchaError
-from scrapy_capsolver.families._geetest import read, registration
+from scrapy_capsolver.families._page.forms import MAX_PLACES, form_of, submission
+from scrapy_capsolver.families._page.geetest import read, registration
+from scrapy_capsolver.families._page.prefilter import says_captcha
+from scrapy_capsolver.families._page.text import clean
+from scrapy_capsolver.families._page.verdict import verdict
 from scrapy_capsolver.families.base import Challenge, TaskType
-from scrapy_capsolver.families.forms import MAX_PLACES, form_of, submission
-from scrapy_capsolver.families.gate import verdict
-from scrapy_capsolver.families.hints import says_captcha
 from scrapy_capsolver.families.inject import MAIN, Inject
-from scrapy_capsolver.families.text import clean
 from scrapy_capsolver.families.token import MAX_VALUE, TokenFamily
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from lxml.html import HtmlElement
 
-    from scrapy_capsolver.families._geetest import GeeTestPage
-    from scrapy_capsolver.families.page import Page
+    from scrapy_capsolver.families._page.geetest import GeeTestPage
+    from scrapy_capsolver.families._page.page import Page
 
 _V3 = {"geetest_challenge": "challenge", "geetest_validate": "validate", "geetest_seccode": "seccode"}
 _V4 = {name: name for name in ("lot_number", "captcha_output", "pass_token", "gen_time", "captcha_id")}

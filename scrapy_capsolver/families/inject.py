@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_plus, unquote_to_bytes, urlsplit
 
 from scrapy_capsolver.errors import CaptchaConfigurationError, UnsolvableCaptchaError, UnsupportedCaptchaError
+from scrapy_capsolver.families._page.multipart import boundary_of, set_part
+from scrapy_capsolver.families._page.text import clean
 from scrapy_capsolver.families.cookies import cookie_value, with_cookies
-from scrapy_capsolver.families.multipart import boundary_of, set_part
-from scrapy_capsolver.families.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

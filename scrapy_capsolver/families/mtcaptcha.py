@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from lxml.etree import XPath
 
+from scrapy_capsolver.families._page.forms import form_of, submission
+from scrapy_capsolver.families._page.page import describe, elements
+from scrapy_capsolver.families._page.prefilter import says_captcha
+from scrapy_capsolver.families._page.text import clean
+from scrapy_capsolver.families._page.verdict import verdict
 from scrapy_capsolver.families.base import Challenge, TaskType
-from scrapy_capsolver.families.forms import form_of, submission
-from scrapy_capsolver.families.gate import verdict
-from scrapy_capsolver.families.hints import says_captcha
-from scrapy_capsolver.families.page import describe, elements
-from scrapy_capsolver.families.text import clean
 from scrapy_capsolver.families.token import TokenFamily
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from lxml.html import HtmlElement
 
-    from scrapy_capsolver.families.page import Page
+    from scrapy_capsolver.families._page.page import Page
 
 KEY = re.compile(r"MTPublic-[0-9A-Za-z]{4,40}")
 _HOSTS = frozenset({"service.mtcaptcha.com", "service2.mtcaptcha.com"})

@@ -11,9 +11,9 @@ from scrapy_capsolver.families.token import TokenFamily
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from scrapy_capsolver.families._page.page import Page
     from scrapy_capsolver.families.base import Challenge, TaskType
     from scrapy_capsolver.families.inject import Inject
-    from scrapy_capsolver.families.page import Page
 
 # What the known types have their main value in, the more telling first.
 _MAIN_KEYS = ("token", "gRecaptchaResponse", "text", "cookie", "validate", "answer", "response")

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from scrapy_capsolver.families._recaptcha_family import RecaptchaFamily
 from scrapy_capsolver.families.base import TaskType
+from scrapy_capsolver.families.recaptcha import RecaptchaFamily
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

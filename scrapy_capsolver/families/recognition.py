@@ -9,19 +9,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from scrapy_capsolver.errors import CaptchaConfigurationError, UnsolvableCaptchaError, UnsupportedCaptchaError
+from scrapy_capsolver.families._page.forms import form_of, submission
+from scrapy_capsolver.families._page.images import MAX_IMAGES, encoded, given, given_list, locate, selected
+from scrapy_capsolver.families._page.page import describe
+from scrapy_capsolver.families._page.text import clean
+from scrapy_capsolver.families._page.verdict import verdict
 from scrapy_capsolver.families.base import Challenge, SolutionKind, TaskType
-from scrapy_capsolver.families.forms import form_of, submission
-from scrapy_capsolver.families.gate import verdict
-from scrapy_capsolver.families.images import MAX_IMAGES, encoded, given, given_list, locate, selected
 from scrapy_capsolver.families.inject import Inject, named
-from scrapy_capsolver.families.page import describe
-from scrapy_capsolver.families.text import clean
 from scrapy_capsolver.families.token import TokenFamily, as_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from scrapy_capsolver.families.page import Page
+    from scrapy_capsolver.families._page.page import Page
 
 QUESTION_SELECTOR = "questionSelector"
 _MAX_QUESTION = 500

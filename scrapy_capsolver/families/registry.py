@@ -6,6 +6,8 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from scrapy_capsolver.errors import CaptchaConfigurationError, UnsupportedCaptchaError
+from scrapy_capsolver.families._page.page import Page
+from scrapy_capsolver.families._page.text import clean, plain
 from scrapy_capsolver.families.aws_waf import AwsWaf
 from scrapy_capsolver.families.botdeflector import BotDeflector
 from scrapy_capsolver.families.cloudflare_challenge import CloudflareChallenge
@@ -13,13 +15,11 @@ from scrapy_capsolver.families.datadome import DataDome
 from scrapy_capsolver.families.geetest import GeeTest
 from scrapy_capsolver.families.image_to_text import ImageToText
 from scrapy_capsolver.families.mtcaptcha import MtCaptcha
-from scrapy_capsolver.families.page import Page
 from scrapy_capsolver.families.raw import Raw
 from scrapy_capsolver.families.recaptcha_v2 import RecaptchaV2
 from scrapy_capsolver.families.recaptcha_v3 import RecaptchaV3
 from scrapy_capsolver.families.recognition import AwsWafClassification, RecaptchaClassification, VisionEngine
 from scrapy_capsolver.families.retired import RETIRED
-from scrapy_capsolver.families.text import clean, plain
 from scrapy_capsolver.families.turnstile import Turnstile
 from scrapy_capsolver.families.unsolvable import FunCaptcha, HCaptcha, PerimeterX
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from scrapy_capsolver.errors import CaptchaConfigurationError, UnsolvableCaptchaError
+from scrapy_capsolver.families._page.forms import submit
+from scrapy_capsolver.families._page.text import clean, plain
 from scrapy_capsolver.families.base import SolutionKind
-from scrapy_capsolver.families.forms import submit
 from scrapy_capsolver.families.inject import MAIN, Inject, place
-from scrapy_capsolver.families.text import clean, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -11,12 +11,12 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from scrapy_capsolver.families._page.forms import MAX_PLACES, form_of, submission
+from scrapy_capsolver.families._page.page import describe
+from scrapy_capsolver.families._page.text import clean, plain
+from scrapy_capsolver.families._page.verdict import verdict
 from scrapy_capsolver.families.base import Challenge, TaskType
 from scrapy_capsolver.families.cloudflare_challenge import is_challenge
-from scrapy_capsolver.families.forms import MAX_PLACES, form_of, submission
-from scrapy_capsolver.families.gate import verdict
-from scrapy_capsolver.families.page import describe
-from scrapy_capsolver.families.text import clean, plain
 from scrapy_capsolver.families.token import TokenFamily
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from lxml.html import HtmlElement
 
-    from scrapy_capsolver.families.page import Page
+    from scrapy_capsolver.families._page.page import Page
 
 KEY = re.compile(r"[0-3]x[0-9A-Za-z_-]{18,60}")
 HOST = "challenges.cloudflare.com"

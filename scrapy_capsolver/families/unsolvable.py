@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 from lxml.etree import XPath
 
 from scrapy_capsolver.errors import UnsupportedCaptchaError
+from scrapy_capsolver.families._page.forms import form_of
+from scrapy_capsolver.families._page.page import describe, elements
+from scrapy_capsolver.families._page.prefilter import says_captcha
+from scrapy_capsolver.families._page.text import clean
+from scrapy_capsolver.families._page.verdict import verdict
 from scrapy_capsolver.families.base import Challenge, SolutionKind
-from scrapy_capsolver.families.forms import form_of
-from scrapy_capsolver.families.gate import verdict
-from scrapy_capsolver.families.hints import says_captcha
-from scrapy_capsolver.families.page import describe, elements
-from scrapy_capsolver.families.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from lxml.html import HtmlElement
     from scrapy import Request
 
+    from scrapy_capsolver.families._page.page import Page
     from scrapy_capsolver.families.base import TaskType
     from scrapy_capsolver.families.inject import Inject
-    from scrapy_capsolver.families.page import Page
 
 Found = tuple["HtmlElement | None", str]
 

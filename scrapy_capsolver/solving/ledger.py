@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 
-from scrapy_capsolver.solving.watcher import Nobody
+from scrapy_capsolver.solving.observer import Nobody
 from scrapy_capsolver.stores.base import Spend, TaskRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from scrapy_capsolver.solving.watcher import Watcher
+    from scrapy_capsolver.solving.observer import Watcher
     from scrapy_capsolver.stores import Store
 
 logger = logging.getLogger(__name__)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from scrapy_capsolver.solving.sites import REJECTED
+from scrapy_capsolver.solving.site_breaker import REJECTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from scrapy_capsolver.solving.feedback import Feedback
     from scrapy_capsolver.solving.ledger import Ledger, Receipt
-    from scrapy_capsolver.solving.sites import SiteStops
+    from scrapy_capsolver.solving.site_breaker import SiteStops
 
 KEPT = 10_000  # solutions whose requests have not come back
 

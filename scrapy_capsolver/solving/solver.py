@@ -24,7 +24,7 @@ from scrapy_capsolver.solving.deadline import Deadline
 from scrapy_capsolver.solving.job import plain
 from scrapy_capsolver.solving.poller import OpenTask, Poller, ResultLostError
 from scrapy_capsolver.solving.schedule import MAX_AGE, MAX_QUERIES
-from scrapy_capsolver.solving.sites import REFUSED
+from scrapy_capsolver.solving.site_breaker import REFUSED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from scrapy_capsolver.solving.job import Job, Note
     from scrapy_capsolver.solving.ledger import Ledger, Receipt
     from scrapy_capsolver.solving.limits import Limits
-    from scrapy_capsolver.solving.shared_limits import SharedLimits
-    from scrapy_capsolver.solving.sites import SiteStops
+    from scrapy_capsolver.solving.site_breaker import SiteStops
+    from scrapy_capsolver.stores.redis.limits import SharedLimits
 
 CONNECT_TRIES = 4  # createTask, where no connection comes about
 CREATES_IN_FLIGHT = 128  # each over a connection of its own, and thousands may be let go at once, after a pause say

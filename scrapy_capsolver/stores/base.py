@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from scrapy_capsolver.errors import CaptchaError
-    from scrapy_capsolver.stores.redis.fleet import Fleet
+    from scrapy_capsolver.stores.redis.cluster import Fleet
 
 
 class StoreError(Exception):

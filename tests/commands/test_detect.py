@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scrapy.http import HtmlResponse
 
+from scrapy_capsolver._request.detection import find_challenge
+from scrapy_capsolver._request.flag import parse_flag
 from scrapy_capsolver.commands._console import say_json
 from scrapy_capsolver.commands.detect import _describe, _show
 from scrapy_capsolver.families import detect
-from scrapy_capsolver.flag import parse_flag
-from scrapy_capsolver.gating import find_challenge
 from tests.commands.served import served
 from tests.families.corpus import CORPUS, PAGES, SENT, expected_family, response_of
 

@@ -363,7 +363,7 @@ def test_a_page_without_captcha_words_is_never_parsed(response, monkeypatch):
 def test_a_page_is_parsed_once_for_all_families(response, monkeypatch):
     parsed = []
     monkeypatch.setattr(
-        "scrapy_capsolver.families.page.Selector", lambda **kwargs: parsed.append(1) or Selector(**kwargs)
+        "scrapy_capsolver.families._page.page.Selector", lambda **kwargs: parsed.append(1) or Selector(**kwargs)
     )
     detect(response("v2_and_v3"))
     assert parsed == [1]

@@ -12,10 +12,10 @@ from scrapy.http import HtmlResponse, JsonResponse, Response, TextResponse
 from benchmarks.detection import hostile
 from scrapy_capsolver.errors import CaptchaError
 from scrapy_capsolver.families import FAMILIES, Page, detect, family
-from scrapy_capsolver.families import forms as forms_module
-from scrapy_capsolver.families import gate as gate_module
-from scrapy_capsolver.families import page as page_module
-from scrapy_capsolver.families.script import MAX_TOKENS, Allowance, Script
+from scrapy_capsolver.families._page import forms as forms_module
+from scrapy_capsolver.families._page import page as page_module
+from scrapy_capsolver.families._page import verdict as gate_module
+from scrapy_capsolver.families._page.javascript import MAX_TOKENS, Allowance, Script
 
 from .corpus import CORPUS, response_of
 

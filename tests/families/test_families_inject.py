@@ -16,8 +16,8 @@ from scrapy.http import JsonRequest
 from scrapy_capsolver.errors import CaptchaConfigurationError, UnsolvableCaptchaError, UnsupportedCaptchaError
 from scrapy_capsolver.families import Inject, parse_inject
 from scrapy_capsolver.families import place as place_values
+from scrapy_capsolver.families._page.multipart import boundary_of, encode, set_part
 from scrapy_capsolver.families.inject import MAIN
-from scrapy_capsolver.families.multipart import boundary_of, encode, set_part
 
 URL = "https://shop.example/p"
 URLENCODED = {"Content-Type": "application/x-www-form-urlencoded"}

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from scrapy import FormRequest, Request
 from scrapy.http import HtmlResponse, JsonRequest
 
+from scrapy_capsolver._utils.urls import may_send, origin_of, same_site, site_of, without_secrets
 from scrapy_capsolver.errors import CaptchaConfigurationError, UnsolvableCaptchaError, UnsupportedCaptchaError
 from scrapy_capsolver.families import Challenge, FormSubmission, Inject, SolutionKind, detect, family
-from scrapy_capsolver.sites import may_send, origin_of, same_site, site_of, without_secrets
 
 V2 = "6LeIxAcTAAAAAJcZVRqyHh71UMIEGNQ_MXjiZKhI"
 URL = "https://shop.example/list?page=2"

@@ -14,7 +14,7 @@ from scrapy.http import HtmlResponse
 
 from scrapy_capsolver.errors import CaptchaConfigurationError, UnsolvableCaptchaError, UnsupportedCaptchaError
 from scrapy_capsolver.families import Challenge, Inject, detect, family
-from scrapy_capsolver.families._geetest import registration, server
+from scrapy_capsolver.families._page.geetest import registration, server
 
 from .corpus import response_of
 

@@ -18,8 +18,8 @@ from scrapy_capsolver.errors import (
     UnsupportedCaptchaError,
 )
 from scrapy_capsolver.families import FAMILIES, Challenge, Inject, SolutionKind, detect, family
-from scrapy_capsolver.families.images import MAX_BYTES
-from scrapy_capsolver.families.images import given as given_image
+from scrapy_capsolver.families._page.images import MAX_BYTES
+from scrapy_capsolver.families._page.images import given as given_image
 from scrapy_capsolver.families.recognition import Recognition
 
 URL = "https://shop.example/list?page=2"

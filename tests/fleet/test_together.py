@@ -11,11 +11,11 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from scrapy_capsolver._crawl.cluster import Together
 from scrapy_capsolver.api.replies import Reply, read_reply
 from scrapy_capsolver.report.record import Record
 from scrapy_capsolver.solving.breaker import Breaker
 from scrapy_capsolver.stores.redis.reservations import Left
-from scrapy_capsolver.together import Together
 
 if TYPE_CHECKING:
     from scrapy_capsolver.solving.job import Note

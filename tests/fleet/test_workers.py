@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from scrapy_capsolver.report.fleet import read_fleet
+from scrapy_capsolver.report.cluster import read_fleet
 from tests.fleet.fleet import sliced, summed, worker, workers
 from tests.processes import ask, simulator_process
 from tests.proxies import proxy as running_proxy

@@ -19,10 +19,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scrapy_capsolver.errors import CaptchaTimeoutError, UnsolvableCaptchaError
-from scrapy_capsolver.report import fleet as fleet_module
+from scrapy_capsolver.report import cluster as fleet_module
+from scrapy_capsolver.report.cluster import Fleet, lines_of, read_fleet
 from scrapy_capsolver.report.figures import figures_of
 from scrapy_capsolver.report.files import ReportError, data_of, write_report
-from scrapy_capsolver.report.fleet import Fleet, lines_of, read_fleet
 from scrapy_capsolver.report.record import MOST_KINDS, MOST_NAMES, MOST_ROWS, Account, Record
 from scrapy_capsolver.report.recorder import Recorder
 from scrapy_capsolver.report.text import text_of
@@ -490,7 +490,7 @@ def test_without_redis_py_it_says_how_to_get_it() -> None:
         "import sys\n"
         "sys.modules['redis'] = None\n"
         "import scrapy_capsolver.commands.report\n"
-        "from scrapy_capsolver.report.fleet import read_fleet\n"
+        "from scrapy_capsolver.report.cluster import read_fleet\n"
         "try:\n    read_fleet('redis://:SECRET@127.0.0.1')\n"
         "except Exception as error:\n    print(type(error).__name__, error)"
     )

@@ -10,11 +10,11 @@ import pytest
 import scrapy_redis.scheduler
 from scrapy.settings import Settings
 
-from scrapy_capsolver import scrapy_redis as ours
 from scrapy_capsolver._compat.schedulers import outlives_the_process, shares_requests
+from scrapy_capsolver.integrations import scrapy_redis as ours
 
 THEIRS = "scrapy_redis.scheduler.Scheduler"
-OURS = "scrapy_capsolver.scrapy_redis.Scheduler"
+OURS = "scrapy_capsolver.integrations.scrapy_redis.Scheduler"
 
 
 class OfTheirs(scrapy_redis.scheduler.Scheduler):

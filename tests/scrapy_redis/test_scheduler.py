@@ -16,9 +16,9 @@ from scrapy import FormRequest, Request, Spider
 from scrapy.utils.defer import deferred_f_from_coro_f
 from scrapy.utils.test import get_crawler
 
-from scrapy_capsolver.flag import parse_flag
-from scrapy_capsolver.scrapy_redis import Scheduler
-from scrapy_capsolver.trail import KEY, Trail, bare, fingerprint, note_origin
+from scrapy_capsolver._request.flag import parse_flag
+from scrapy_capsolver._request.state import KEY, Trail, bare, fingerprint, note_origin
+from scrapy_capsolver.integrations.scrapy_redis import Scheduler
 from tests.crawls import crawl, simulator
 from tests.documents import blocks
 from tests.redis_server import RedisServer, needs_redis, redis_server
@@ -643,7 +643,7 @@ async def test_a_crawl_with_it(server: RedisServer, client: Any, serializer: str
         done = await crawl(
             capsolver,
             ["/recaptcha-v2/1", "/redirect/turnstile/2", "/aws-waf/3", "/free/4"],
-            SCHEDULER="scrapy_capsolver.scrapy_redis.Scheduler",
+            SCHEDULER="scrapy_capsolver.integrations.scrapy_redis.Scheduler",
             DUPEFILTER_CLASS="scrapy_redis.dupefilter.RFPDupeFilter",
             SCHEDULER_SERIALIZER=serializer,
             SCHEDULER_PERSIST=True,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 pytestmark = needs_redis
 
-OURS = "scrapy_capsolver.scrapy_redis.Scheduler"
+OURS = "scrapy_capsolver.integrations.scrapy_redis.Scheduler"
 THEIRS = "scrapy_redis.scheduler.Scheduler"
 TOKEN = b"g-recaptcha-response"
 

@@ -19,8 +19,8 @@ from scrapy.downloadermiddlewares import cookies
 from scrapy.exceptions import DontCloseSpider
 from twisted.internet.task import LoopingCall
 
-from scrapy_capsolver.scrapy_redis import Scheduler
-from scrapy_capsolver.trail import Trail, fingerprint
+from scrapy_capsolver._request.state import Trail, fingerprint
+from scrapy_capsolver.integrations.scrapy_redis import Scheduler
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -6,7 +6,7 @@ import pytest
 
 from scrapy_capsolver.errors import UnsolvableCaptchaError
 from scrapy_capsolver.solving.ledger import Purpose
-from scrapy_capsolver.solving.sites import REFUSED, REJECTED, SiteStops
+from scrapy_capsolver.solving.site_breaker import REFUSED, REJECTED, SiteStops
 
 ONE = Purpose("one.example", "turnstile")
 OTHERS = [Purpose("one.example", "recaptcha_v2"), Purpose("two.example", "turnstile")]

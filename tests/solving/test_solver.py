@@ -25,7 +25,7 @@ from scrapy_capsolver.solving.breaker import Breaker
 from scrapy_capsolver.solving.job import Job, Note
 from scrapy_capsolver.solving.ledger import Ledger, Purpose, Receipt
 from scrapy_capsolver.solving.limits import Limits
-from scrapy_capsolver.solving.sites import SiteStops
+from scrapy_capsolver.solving.site_breaker import SiteStops
 from scrapy_capsolver.solving.solver import CREATES_IN_FLIGHT, Solved, Solver
 from scrapy_capsolver.stores import MemoryStore
 

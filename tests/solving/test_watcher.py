@@ -13,7 +13,7 @@ from scrapy_capsolver.solving.feedback import Feedback
 from scrapy_capsolver.solving.job import Note
 from scrapy_capsolver.solving.ledger import Ledger, Purpose, Receipt
 from scrapy_capsolver.solving.outcomes import Outcomes
-from scrapy_capsolver.solving.sites import SiteStops
+from scrapy_capsolver.solving.site_breaker import SiteStops
 from scrapy_capsolver.solving.solver import Solved
 from scrapy_capsolver.stores import MemoryStore
 from tests.solving.test_solver import READY, Script, job

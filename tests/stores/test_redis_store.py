@@ -16,9 +16,9 @@ from twisted.internet.task import deferLater
 
 from scrapy_capsolver.errors import CaptchaBudgetError, CaptchaStoreError, UnsolvableCaptchaError
 from scrapy_capsolver.solving.ledger import Receipt
-from scrapy_capsolver.solving.shared_limits import SharedLimits
 from scrapy_capsolver.stores import Clearance, Key, Lease, Scope, Spend, StoreError, TaskRow, open_store
-from scrapy_capsolver.stores.redis import link
+from scrapy_capsolver.stores.redis import connection as link
+from scrapy_capsolver.stores.redis.limits import SharedLimits
 from tests.redis_server import BINARY, RedisServer, Route, needs_redis, on_asyncio, redis_server
 
 if TYPE_CHECKING:

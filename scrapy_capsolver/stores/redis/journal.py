@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred
 
 from scrapy_capsolver.solving.clock import wake
-from scrapy_capsolver.stores.redis.link import ScriptError
+from scrapy_capsolver.stores.redis.connection import ScriptError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from twisted.python.failure import Failure
 
-    from scrapy_capsolver.stores.redis.link import Link
+    from scrapy_capsolver.stores.redis.connection import Link
 
 logger = logging.getLogger(__name__)
 

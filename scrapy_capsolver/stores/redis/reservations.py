@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from scrapy_capsolver.stores.base import Spend
+    from scrapy_capsolver.stores.redis.connection import Link
     from scrapy_capsolver.stores.redis.journal import Journal
-    from scrapy_capsolver.stores.redis.link import Link
     from scrapy_capsolver.stores.redis.scope import Scope
 
 # For which limits are held that the server had forgotten: time for all workers to say what they know.

@@ -20,10 +20,10 @@ from scrapy_capsolver.errors import from_plain, store_fails, to_plain
 from scrapy_capsolver.solving.clock import wake
 from scrapy_capsolver.stores.base import Clearance, Key, Lease
 from scrapy_capsolver.stores.redis.address import Address
-from scrapy_capsolver.stores.redis.fleet import Fleet
+from scrapy_capsolver.stores.redis.cluster import Fleet
+from scrapy_capsolver.stores.redis.connection import COMMAND_SECONDS, Link, ScriptError, StoreAwayError
 from scrapy_capsolver.stores.redis.journal import Journal
-from scrapy_capsolver.stores.redis.link import COMMAND_SECONDS, Link, ScriptError, StoreAwayError
-from scrapy_capsolver.stores.redis.news import News
+from scrapy_capsolver.stores.redis.subscriber import News
 from scrapy_capsolver.stores.redis.waiting import kept, within
 
 if TYPE_CHECKING:

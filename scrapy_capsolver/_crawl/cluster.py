@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from scrapy_capsolver.report.record import Record
     from scrapy_capsolver.settings import CapSolverSettings
     from scrapy_capsolver.solving.breaker import Breaker
-    from scrapy_capsolver.solving.shared_limits import SharedLimits
     from scrapy_capsolver.solving.solver import Solver
-    from scrapy_capsolver.stores.redis.fleet import Fleet
+    from scrapy_capsolver.stores.redis.cluster import Fleet
+    from scrapy_capsolver.stores.redis.limits import SharedLimits
     from scrapy_capsolver.stores.redis.reservations import Left
 
 
@@ -46,7 +46,7 @@ def limits_of(
     }
     if fleet is None:
         return Limits(**own)
-    from scrapy_capsolver.solving.shared_limits import SharedLimits  # noqa: PLC0415 - it loads redis-py, an extra
+    from scrapy_capsolver.stores.redis.limits import SharedLimits  # noqa: PLC0415 - it loads redis-py, an extra
 
     return SharedLimits(fleet, allowance=settings.offline_solves, count=count, **own)
 
@@ -95,7 +95,7 @@ class Together:
 
     def _watch(self, left: Left) -> None:
         """A worker died and left a task that nobody asked for: see whether it was paid, or the limits count it for good."""
-        from scrapy_capsolver.solving.shared_limits import note_of  # noqa: PLC0415 - it loads redis-py, an extra
+        from scrapy_capsolver.stores.redis.limits import note_of  # noqa: PLC0415 - it loads redis-py, an extra
 
         self._count("store/orphans", 1)
         watched = Deferred.fromCoroutine(self._solver.watch(note_of(left)))

@@ -11,16 +11,16 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from scrapy_capsolver.families.page import describe
-from scrapy_capsolver.families.text import clean, plain
+from scrapy_capsolver.families._page.page import describe
+from scrapy_capsolver.families._page.text import clean, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from lxml.html import HtmlElement
 
-    from scrapy_capsolver.families.page import Page, Resource
-    from scrapy_capsolver.families.script import Call
+    from scrapy_capsolver.families._page.javascript import Call
+    from scrapy_capsolver.families._page.page import Page, Resource
 
 KEY = re.compile(r"6L[A-Za-z0-9_-]{38}")
 KEY_BYTES = re.compile(rb"6L[A-Za-z0-9_-]{38}")

@@ -21,8 +21,8 @@ import scrapy_redis.scheduler  # type: ignore[import-untyped]
 from redis import RedisError, WatchError
 from twisted.internet.task import LoopingCall
 
+from scrapy_capsolver._request.state import KEY, bare
 from scrapy_capsolver.middleware import CapSolverMiddleware
-from scrapy_capsolver.trail import KEY, bare
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

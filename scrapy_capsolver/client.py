@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from scrapy_capsolver.by_hand import Solution
+from scrapy_capsolver._crawl.manual_solver import Solution
 from scrapy_capsolver.errors import CaptchaConfigurationError
 from scrapy_capsolver.settings import SettingError, is_enabled, read_settings
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from scrapy.http import Response
     from typing_extensions import Self
 
-    from scrapy_capsolver.by_hand import ByHand
+    from scrapy_capsolver._crawl.manual_solver import ByHand
 
 __all__ = ["CapSolver", "Solution"]
 

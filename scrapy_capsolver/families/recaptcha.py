@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from scrapy_capsolver.families._recaptcha import (
+from scrapy_capsolver.families._page.forms import MAX_PLACES, form_of, submission
+from scrapy_capsolver.families._page.recaptcha import (
     KEY,
     KEY_BYTES,
     RESPONSE_FIELD,
@@ -14,11 +15,10 @@ from scrapy_capsolver.families._recaptcha import (
     read,
     with_data_s,
 )
+from scrapy_capsolver.families._page.text import clean
+from scrapy_capsolver.families._page.verdict import verdict
 from scrapy_capsolver.families.base import Challenge
 from scrapy_capsolver.families.cookies import cookie_value, with_cookies
-from scrapy_capsolver.families.forms import MAX_PLACES, form_of, submission
-from scrapy_capsolver.families.gate import verdict
-from scrapy_capsolver.families.text import clean
 from scrapy_capsolver.families.token import TokenFamily
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from lxml.html import HtmlElement
     from scrapy import Request
 
+    from scrapy_capsolver.families._page.page import Page
     from scrapy_capsolver.families.inject import Inject
-    from scrapy_capsolver.families.page import Page
 
 
 SESSION_COOKIES = ("recaptcha-ca-t", "recaptcha-ca-e")

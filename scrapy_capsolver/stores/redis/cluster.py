@@ -16,8 +16,8 @@ from scrapy_capsolver.stores.redis.waiting import within
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from scrapy_capsolver.stores.redis.connection import Link
     from scrapy_capsolver.stores.redis.journal import Journal
-    from scrapy_capsolver.stores.redis.link import Link
     from scrapy_capsolver.stores.redis.scope import Scope
 
 BEAT_SECONDS = 2.0  # five of them are the time after which a worker is taken for dead (lua/prelude.lua)

@@ -8,14 +8,14 @@ from base64 import b64decode, b64encode
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
+from scrapy_capsolver._utils.urls import may_send
 from scrapy_capsolver.errors import CaptchaConfigurationError, UnsupportedCaptchaError
-from scrapy_capsolver.families.text import clean
-from scrapy_capsolver.sites import may_send
+from scrapy_capsolver.families._page.text import clean
 
 if TYPE_CHECKING:
     from lxml.html import HtmlElement
 
-    from scrapy_capsolver.families.page import Page
+    from scrapy_capsolver.families._page.page import Page
 
 MAX_BYTES = 2 * 1024 * 1024
 """Size of an image. CapSolver names no limit; captchas have a few KB."""

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from lxml.etree import XPath
 
-from scrapy_capsolver.families.forms import asks
-from scrapy_capsolver.families.page import BLOCKING_STATUSES
+from scrapy_capsolver.families._page.forms import asks
+from scrapy_capsolver.families._page.page import BLOCKING_STATUSES
 
 if TYPE_CHECKING:
     from lxml.html import HtmlElement
 
-    from scrapy_capsolver.families.page import Page
+    from scrapy_capsolver.families._page.page import Page
 
 SPARSE_TEXT = 1000
 """Characters up to which a page says no more than what a gate says: an apology, the visitor's address, a reference."""

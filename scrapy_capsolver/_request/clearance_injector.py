@@ -15,10 +15,10 @@ from weakref import WeakKeyDictionary, WeakSet
 from scrapy import signals
 from scrapy.http.cookies import CookieJar
 
+from scrapy_capsolver._request.identity import host_of
+from scrapy_capsolver._request.state import KEY
+from scrapy_capsolver._utils.urls import is_secure
 from scrapy_capsolver.families.cookies import cookie_value, set_cookies
-from scrapy_capsolver.identity import host_of
-from scrapy_capsolver.sites import is_secure
-from scrapy_capsolver.trail import KEY
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from scrapy.crawler import Crawler
     from scrapy.http import Response
 
-    from scrapy_capsolver.identity import Identity
+    from scrapy_capsolver._request.identity import Identity
     from scrapy_capsolver.solving.clearances import Clearances
     from scrapy_capsolver.stores import Clearance, Key
 

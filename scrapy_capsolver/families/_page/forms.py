@@ -13,18 +13,18 @@ from scrapy import Request
 from scrapy.http import JsonRequest
 from w3lib.url import safe_url_string
 
+from scrapy_capsolver._utils.urls import may_send, origin_of, same_site, without_secrets
 from scrapy_capsolver.errors import UnsupportedCaptchaError
-from scrapy_capsolver.families import multipart
+from scrapy_capsolver.families._page import multipart
+from scrapy_capsolver.families._page.page import elements, is_inside, known_encoding
+from scrapy_capsolver.families._page.text import clean
 from scrapy_capsolver.families.base import FormSubmission
 from scrapy_capsolver.families.inject import URLENCODED
-from scrapy_capsolver.families.page import elements, is_inside, known_encoding
-from scrapy_capsolver.families.text import clean
-from scrapy_capsolver.sites import may_send, origin_of, same_site, without_secrets
 
 if TYPE_CHECKING:
     from lxml.html import HtmlElement
 
-    from scrapy_capsolver.families.page import Page
+    from scrapy_capsolver.families._page.page import Page
 
 MAX_PLACES = 5
 """Of the elements that may be the captcha of a page, those whose form is looked for."""

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from scrapy.utils.defer import maybe_deferred_to_future
 from twisted.internet.defer import Deferred
 
-from scrapy_capsolver.attaching import Attacher
+from scrapy_capsolver._request.clearance_injector import Attacher
+from scrapy_capsolver._request.identity import host_of, user_agent_of
+from scrapy_capsolver._request.task_builder import NotGatedError
+from scrapy_capsolver._utils.urls import is_secure
 from scrapy_capsolver.errors import CaptchaCancelledError, CaptchaError
-from scrapy_capsolver.identity import host_of, user_agent_of
-from scrapy_capsolver.sites import is_secure
 from scrapy_capsolver.stores import Clearance, Key
-from scrapy_capsolver.tasks import NotGatedError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from scrapy import Request
     from scrapy.crawler import Crawler
 
+    from scrapy_capsolver._crawl.service import Service
+    from scrapy_capsolver._request.identity import Identity
+    from scrapy_capsolver._request.state import Trail
     from scrapy_capsolver.families.clearance import ClearanceFamily
-    from scrapy_capsolver.identity import Identity
-    from scrapy_capsolver.service import Service
     from scrapy_capsolver.solving.clearances import Obtained
     from scrapy_capsolver.solving.solver import Solved
-    from scrapy_capsolver.trail import Trail
 
 
 class Clearing:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from scrapy_capsolver.trail import Trail, back_to_origin
+from scrapy_capsolver._request.state import Trail, back_to_origin
 
 if TYPE_CHECKING:
     from scrapy import Request

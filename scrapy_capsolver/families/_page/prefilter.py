@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from scrapy_capsolver.families.page import Page
+    from scrapy_capsolver.families._page.page import Page
 
 
 def says_captcha(page: Page) -> bool:

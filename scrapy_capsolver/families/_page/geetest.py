@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any
 from lxml.etree import XPath
 
 from scrapy_capsolver.errors import UnsupportedCaptchaError
-from scrapy_capsolver.families.page import describe, elements
-from scrapy_capsolver.families.text import clean, plain
+from scrapy_capsolver.families._page.page import describe, elements
+from scrapy_capsolver.families._page.text import clean, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lxml.html import HtmlElement
 
-    from scrapy_capsolver.families.page import Page
-    from scrapy_capsolver.families.script import Call
+    from scrapy_capsolver.families._page.javascript import Call
+    from scrapy_capsolver.families._page.page import Page
 
 ID = re.compile(r"[0-9a-f]{32}", re.IGNORECASE)
 CHALLENGE = re.compile(r"[0-9a-z]{32,64}", re.IGNORECASE)

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 from scrapy.http.request import NO_CALLBACK
 
+from scrapy_capsolver._request.flag import META_KEY, PLAIN, Flag, parse_flag
 from scrapy_capsolver.errors import CaptchaError
-from scrapy_capsolver.flag import META_KEY, PLAIN, Flag, parse_flag
 
 if TYPE_CHECKING:
     from collections.abc import Callable

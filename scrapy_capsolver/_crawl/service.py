@@ -13,10 +13,11 @@ from twisted.internet.task import LoopingCall
 
 from scrapy_capsolver._compat.engine import close_spider, is_stopping
 from scrapy_capsolver._compat.slots import SlotLender
+from scrapy_capsolver._crawl.cluster import Together, limits_of, scope_of
+from scrapy_capsolver._crawl.progress import Progress, Tally
 from scrapy_capsolver.api.client import CapSolverClient
 from scrapy_capsolver.errors import CaptchaCancelledError
 from scrapy_capsolver.families import FAMILIES, PRICES, SolutionKind
-from scrapy_capsolver.progress import Progress, Tally
 from scrapy_capsolver.solving.account import Account
 from scrapy_capsolver.solving.breaker import Breaker
 from scrapy_capsolver.solving.clearances import Clearances
@@ -24,10 +25,9 @@ from scrapy_capsolver.solving.feedback import Feedback
 from scrapy_capsolver.solving.job import Note, plain
 from scrapy_capsolver.solving.ledger import NANO, Ledger
 from scrapy_capsolver.solving.outcomes import Outcomes
-from scrapy_capsolver.solving.sites import SiteStops
+from scrapy_capsolver.solving.site_breaker import SiteStops
 from scrapy_capsolver.solving.solver import Solved, Solver
 from scrapy_capsolver.stores import open_store
-from scrapy_capsolver.together import Together, limits_of, scope_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from scrapy_capsolver.settings import CapSolverSettings
     from scrapy_capsolver.solving.clock import Clock
     from scrapy_capsolver.solving.job import Job
-    from scrapy_capsolver.solving.watcher import Watcher
+    from scrapy_capsolver.solving.observer import Watcher
 
     T = TypeVar("T")
 

@@ -8,10 +8,10 @@ from scrapy.exceptions import IgnoreRequest
 from scrapy.http.request import NO_CALLBACK
 
 from scrapy_capsolver._compat.engine import download
+from scrapy_capsolver._request.flag import META_KEY
+from scrapy_capsolver._request.state import KEY, REDIRECT_KEYS
+from scrapy_capsolver._utils.urls import same_site, without_secrets
 from scrapy_capsolver.errors import UnsupportedCaptchaError
-from scrapy_capsolver.flag import META_KEY
-from scrapy_capsolver.sites import same_site, without_secrets
-from scrapy_capsolver.trail import KEY, REDIRECT_KEYS
 
 if TYPE_CHECKING:
     from scrapy import Request

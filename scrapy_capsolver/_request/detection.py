@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from scrapy_capsolver.errors import CaptchaError, UnsupportedCaptchaError
 from scrapy_capsolver.families import Challenge, Page, check_fields, detect, family_of
 from scrapy_capsolver.families import family as family_named
-from scrapy_capsolver.families.page import BLOCKING_STATUSES
+from scrapy_capsolver.families._page.page import BLOCKING_STATUSES
 
 if TYPE_CHECKING:
     from scrapy import Request
     from scrapy.http import Response
 
-    from scrapy_capsolver.flag import Flag
+    from scrapy_capsolver._request.flag import Flag
 
 
 def find_challenge(response: Response, flag: Flag, *, tried: bool) -> Challenge | None:

@@ -14,7 +14,7 @@ CALLBACK = "playwright_page_init_callback"
 async def take_cookies(page: Any, request: Request) -> None:
     """Give the page's context the cookies of its request, clearances among them, before it asks for anything.
 
-    To be named in the request's meta: ``"playwright_page_init_callback": "scrapy_capsolver.playwright.take_cookies"``.
+    To be named in the request's meta: ``"playwright_page_init_callback": "scrapy_capsolver.integrations.playwright.take_cookies"``.
     """
     cookies = []
     for header in request.headers.getlist("Cookie"):

@@ -17,8 +17,8 @@ from w3lib.encoding import html_body_declared_encoding, http_content_type_encodi
 from w3lib.html import get_base_url, strip_html5_whitespace
 
 from scrapy_capsolver.errors import CaptchaConfigurationError
-from scrapy_capsolver.families.script import Allowance, Script
-from scrapy_capsolver.families.text import clean
+from scrapy_capsolver.families._page.javascript import Allowance, Script
+from scrapy_capsolver.families._page.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from parsel import SelectorList
     from scrapy.http import Response
 
-    from scrapy_capsolver.families.script import Call
+    from scrapy_capsolver.families._page.javascript import Call
 
     T = TypeVar("T")
 

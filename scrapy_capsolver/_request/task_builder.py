@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from scrapy.utils.defer import deferred_from_coro
 from twisted.internet.defer import Deferred, maybeDeferred
 
+from scrapy_capsolver._request.cookies import with_cookies
+from scrapy_capsolver._request.detection import find_challenge
+from scrapy_capsolver._request.downloads import fetch_page, fetch_part
+from scrapy_capsolver._request.identity import Identity, host_of
 from scrapy_capsolver.errors import CaptchaProxyError
 from scrapy_capsolver.families import SolutionKind
 from scrapy_capsolver.families.clearance import ClearanceFamily
-from scrapy_capsolver.fetching import fetch_page, fetch_part
-from scrapy_capsolver.gating import find_challenge
-from scrapy_capsolver.identity import Identity, host_of
-from scrapy_capsolver.session import with_cookies
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from scrapy import Request
     from scrapy.crawler import Crawler
 
+    from scrapy_capsolver._request.flag import Flag
+    from scrapy_capsolver._request.proxy import Proxy
     from scrapy_capsolver.families import Challenge, Family
-    from scrapy_capsolver.flag import Flag
-    from scrapy_capsolver.proxies import Proxy
     from scrapy_capsolver.settings import CapSolverSettings
 
 _PROXYLESS = "ProxyLess"

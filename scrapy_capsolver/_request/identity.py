@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from scrapy_capsolver.egress import bind_address, machine
+from scrapy_capsolver._request.proxy import digest_of, proxy_of
+from scrapy_capsolver._request.source_address import bind_address, machine
+from scrapy_capsolver._utils.urls import site_of
 from scrapy_capsolver.errors import CaptchaProxyError
-from scrapy_capsolver.proxies import digest_of, proxy_of
-from scrapy_capsolver.sites import site_of
 from scrapy_capsolver.stores import Key
 
 if TYPE_CHECKING:

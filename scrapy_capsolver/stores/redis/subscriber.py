@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
 
-from scrapy_capsolver.stores.redis.link import COMMAND_SECONDS, client_of
+from scrapy_capsolver.stores.redis.connection import COMMAND_SECONDS, client_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,16 +6,16 @@ import logging
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from scrapy_capsolver._request.identity import host_of
 from scrapy_capsolver.errors import CaptchaCancelledError, CaptchaError
-from scrapy_capsolver.identity import host_of
-from scrapy_capsolver.solving.watcher import Nobody
+from scrapy_capsolver.solving.observer import Nobody
 
 if TYPE_CHECKING:
     from scrapy.statscollectors import StatsCollector
 
     from scrapy_capsolver.families import Challenge
+    from scrapy_capsolver.solving.observer import Watcher
     from scrapy_capsolver.solving.solver import Solved
-    from scrapy_capsolver.solving.watcher import Watcher
 
 logger = logging.getLogger(__name__)
 

@@ -10,13 +10,13 @@ from scrapy_capsolver.errors import store_fails
 from scrapy_capsolver.solving.job import Note
 from scrapy_capsolver.solving.ledger import NANO, Receipt
 from scrapy_capsolver.solving.limits import reached, unknown_price
-from scrapy_capsolver.stores.redis.link import ScriptError, StoreAwayError
+from scrapy_capsolver.stores.redis.connection import ScriptError, StoreAwayError
 from scrapy_capsolver.stores.redis.reservations import LimitReachedError, Most, Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from scrapy_capsolver.stores.redis.fleet import Fleet
+    from scrapy_capsolver.stores.redis.cluster import Fleet
     from scrapy_capsolver.stores.redis.reservations import Left
 
 

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 from scrapy import Request
 
+from scrapy_capsolver._request.cookies import session_of
+from scrapy_capsolver._request.detection import challenge_of_flag, in_the_authors_words
+from scrapy_capsolver._request.flag import Flag, parse_flag
+from scrapy_capsolver._request.identity import host_of, user_agent_of
+from scrapy_capsolver._request.proxy import proxy_of
+from scrapy_capsolver._request.state import Trail, asked_for
+from scrapy_capsolver._request.task_builder import NotGatedError, TaskMaker, choose_type
+from scrapy_capsolver._utils.urls import site_of
 from scrapy_capsolver.errors import CaptchaConfigurationError, CaptchaError, UnsupportedCaptchaError
 from scrapy_capsolver.families import check_fields, detect, family_of
 from scrapy_capsolver.families import family as family_named
 from scrapy_capsolver.families.clearance import ClearanceFamily
-from scrapy_capsolver.flag import Flag, parse_flag
-from scrapy_capsolver.gating import challenge_of_flag, in_the_authors_words
-from scrapy_capsolver.identity import host_of, user_agent_of
-from scrapy_capsolver.proxies import proxy_of
-from scrapy_capsolver.session import session_of
-from scrapy_capsolver.sites import site_of
 from scrapy_capsolver.solving.job import Job
 from scrapy_capsolver.solving.ledger import NANO, Purpose, Receipt
-from scrapy_capsolver.tasks import NotGatedError, TaskMaker, choose_type
-from scrapy_capsolver.trail import Trail, asked_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
     from scrapy.crawler import Crawler
     from scrapy.http import Response
 
+    from scrapy_capsolver._crawl.service import Service
+    from scrapy_capsolver._crawl.stats import Reporter
+    from scrapy_capsolver._request.flag_reader import Flags
     from scrapy_capsolver.families import Challenge
     from scrapy_capsolver.families.clearance import Grant
     from scrapy_capsolver.families.token import TokenFamily
-    from scrapy_capsolver.reporting import Reporter
-    from scrapy_capsolver.service import Service
     from scrapy_capsolver.settings import CapSolverSettings
     from scrapy_capsolver.solving.solver import Solved
-    from scrapy_capsolver.which import Flags
 
 WHERE = "the flag of CapSolver.solve()"
 

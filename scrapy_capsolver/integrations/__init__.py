@@ -1,0 +1,1 @@
+"""One module per foreign package that the plugin works with."""

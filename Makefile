@@ -1,6 +1,6 @@
 # Everything runs in its own .venv, made on first use. PYTHON is what makes it.
 PYTHON ?= python3
-BIN := .venv/bin
+BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 
 .PHONY: example test lint bench bench-quick audit docs wheel tox compatibility clean
 
@@ -14,6 +14,10 @@ lint: .venv/installed-dev
 	$(BIN)/ruff check . .ci/audit .ci/build
 	$(BIN)/ruff format --check . .ci/audit .ci/build
 	cd example_project && ../$(BIN)/scrapy-lint
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.readthedocs .readthedocs.yaml
+	$(BIN)/pre-commit validate-config
 	$(BIN)/mypy
 
 # This plugin beside what its users would otherwise do: an hour and a half, on a machine that does nothing else. Then its page in the docs.

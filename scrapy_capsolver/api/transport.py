@@ -1,6 +1,8 @@
 """One POST of JSON over treq: own connection pools, one deadline for all of it, a bounded body, no redirect.
 
-treq's own ``timeout`` ends with the headers and its body readers cannot be cancelled, hence the body protocol here.
+Twisted's names here are all documented. Its own way to a connection that is verified before a request is written would be
+private, hence the endpoint here. treq's own ``timeout`` ends with the headers, and its body readers cannot be cancelled,
+hence the body protocol.
 """
 
 from __future__ import annotations
@@ -12,17 +14,9 @@ from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError  # noqa: A004 - Twisted's own name
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectingCancelledError, DNSLookupError
-from twisted.internet.interfaces import IHandshakeListener
-from twisted.internet.protocol import Protocol, connectionDone
-from twisted.web._newclient import HTTP11ClientProtocol
-from twisted.web.client import (
-    URI,
-    Agent,
-    BrowserLikePolicyForHTTPS,
-    HTTPConnectionPool,
-    ResponseDone,
-    _HTTP11ClientFactory,
-)
+from twisted.internet.interfaces import IHandshakeListener, IStreamClientEndpoint
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.web.client import URI, Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool, ResponseDone
 from twisted.web.http import PotentialDataLoss
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer  # type: ignore[import-untyped,unused-ignore]
@@ -46,66 +40,69 @@ class TransportError(Exception):
 
 
 @implementer(IHandshakeListener)
-class _Connection(HTTP11ClientProtocol):
-    """Twisted writes the request before the TLS handshake, and what fails then looks as if it had been sent."""
+class _Greeting(Protocol):
+    """Stands between a TLS connection and Twisted's HTTP protocol until the handshake is done.
+
+    Twisted's HTTP protocol would write its request before that, and what fails then looks as if it had been sent.
+    """
 
     transport: Any
-    _greeting: Deferred[HTTP11ClientProtocol] | None = None
 
-    def greeted(self) -> Deferred[HTTP11ClientProtocol]:
-        """Fires when the TLS handshake is done: the server is the right one, and has seen nothing yet."""
-        self._greeting = Deferred(lambda _: self.transport.abortConnection())
-        return self._greeting
+    def __init__(self, http: Any) -> None:
+        self._http = http
+        self.done: Deferred[Any] = Deferred(lambda _: self.transport.abortConnection())
+        """Fires with the HTTP protocol when the server is known to be the right one, and has seen nothing yet."""
+
+    def connectionMade(self) -> None:  # noqa: N802 - Twisted's name
+        self._http.makeConnection(self.transport)
 
     def handshakeCompleted(self) -> None:  # noqa: N802 - Twisted's name
-        if self._greeting is not None and not self._greeting.called:
-            self._greeting.callback(self)
+        if not self.done.called:
+            self.done.callback(self._http)
+
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
+        self._http.dataReceived(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: N802 - Twisted's name
-        super().connectionLost(reason)  # type: ignore[no-untyped-call]
-        if self._greeting is not None and not self._greeting.called:
-            self._greeting.errback(reason)
+        self._http.connectionLost(reason)
+        if not self.done.called:
+            self.done.errback(reason)
 
 
-class _Factory(_HTTP11ClientFactory):
-    noisy = False  # or each connection writes two INFO lines
+class _Greetings(Factory):
+    noisy = False
 
-    def buildProtocol(self, addr: object) -> _Connection:  # noqa: N802 - Twisted's name
-        return _Connection(self._quiescentCallback)  # type: ignore[no-untyped-call]
+    def __init__(self, http: Any) -> None:
+        self._http = http
+
+    def buildProtocol(self, addr: Any) -> _Greeting:  # noqa: N802 - Twisted's name
+        return _Greeting(self._http.buildProtocol(addr))
 
 
-class _Pool(HTTPConnectionPool):
-    """Hands out connections that are ready for a request. What fails before is an error with ``sent`` False."""
+@implementer(IStreamClientEndpoint)
+class _Endpoint:
+    """Connects to one server. What fails before the connection is ready for a request has ``sent`` False."""
 
-    _factory = _Factory
-    maxPersistentPerHost = MAX_CONNECTIONS  # noqa: N815 - Twisted's name
-    cachedConnectionTimeout = IDLE_SECONDS  # noqa: N815 - Twisted's name
-
-    def __init__(self, reactor: Any, clock: Any, *, persistent: bool) -> None:
-        super().__init__(reactor, persistent)  # type: ignore[no-untyped-call]
+    def __init__(self, reactor: Any, clock: Any, uri: URI) -> None:
         self._clock = clock
-        self._closed = False
+        self._is_tls = uri.scheme == b"https"
+        endpoint: Any = HostnameEndpoint(reactor, uri.host.decode("ascii"), uri.port)
+        if self._is_tls:
+            policy: Any = BrowserLikePolicyForHTTPS()
+            endpoint = wrapClientTLS(policy.creatorForNetloc(uri.host, uri.port), endpoint)
+        self._endpoint = endpoint
 
-    def close(self) -> Deferred[None]:
-        self._closed = True
-        closing: Deferred[None] = self.closeCachedConnections()  # type: ignore[no-untyped-call]
-        return closing
-
-    def _putConnection(self, key: Any, connection: Any) -> None:  # noqa: N802 - Twisted's name
-        if self._closed:  # or it would be kept for a while yet
-            connection.transport.loseConnection()
+    def connect(self, protocolFactory: Any) -> Any:  # noqa: N803 - Twisted's name
+        protocolFactory.noisy = False  # or each connection writes two INFO lines
+        if self._is_tls:
+            connecting = self._endpoint.connect(_Greetings(protocolFactory))
+            connecting.addCallback(lambda greeting: greeting.done)
         else:
-            super()._putConnection(key, connection)  # type: ignore[no-untyped-call]
-
-    def _newConnection(self, key: Any, endpoint: Any) -> Deferred[HTTP11ClientProtocol]:  # noqa: N802 - Twisted's name
-        connecting: Any = super()._newConnection(key, endpoint)
-        if key[0] == b"https":
-            connecting.addCallback(_Connection.greeted)
+            connecting = self._endpoint.connect(protocolFactory)
         connecting.addErrback(_as_cancelled)
         connecting.addTimeout(CONNECT_SECONDS, self._clock)
         connecting.addErrback(_explain_no_connection)
-        connection: Deferred[HTTP11ClientProtocol] = connecting
-        return connection
+        return connecting
 
 
 class _Body(Protocol):
@@ -140,20 +137,17 @@ class _Body(Protocol):
 
 
 @implementer(IAgentEndpointFactory)
-class _Endpoint:
+class _Endpoints:
     """One server's endpoint, made once: Twisted's own factory makes one for each request, even over a kept connection."""
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, clock: Any) -> None:
         self._reactor = reactor
-        self._endpoint: Any = None
+        self._clock = clock
+        self._endpoint: _Endpoint | None = None
 
-    def endpointForURI(self, uri: URI) -> Any:  # noqa: N802 - Twisted's name
+    def endpointForURI(self, uri: URI) -> _Endpoint:  # noqa: N802 - Twisted's name
         if self._endpoint is None:
-            endpoint: Any = HostnameEndpoint(self._reactor, uri.host.decode("ascii"), uri.port)
-            if uri.scheme == b"https":
-                tls: Any = BrowserLikePolicyForHTTPS()
-                endpoint = wrapClientTLS(tls.creatorForNetloc(uri.host, uri.port), endpoint)
-            self._endpoint = endpoint
+            self._endpoint = _Endpoint(self._reactor, self._clock, uri)
         return self._endpoint
 
 
@@ -168,13 +162,16 @@ class Transport:
         self._base_url = base_url.rstrip("/")
         self._reactor = reactor
         self._clock = clock
-        self._endpoint = _Endpoint(reactor)
-        self._pool: Any = _Pool(reactor, clock, persistent=True)
+        self._endpoints = _Endpoints(reactor, clock)
+        self._pool: Any = HTTPConnectionPool(reactor)
+        self._pool.maxPersistentPerHost = MAX_CONNECTIONS
+        self._pool.cachedConnectionTimeout = IDLE_SECONDS
         self._client = self._client_of(self._pool)
-        self._fresh_client = self._client_of(_Pool(reactor, clock, persistent=False))
+        self._fresh_client = self._client_of(HTTPConnectionPool(reactor, persistent=False))
+        self._closed = False
 
     def _client_of(self, pool: Any) -> HTTPClient:
-        agent: Any = Agent.usingEndpointFactory(self._reactor, self._endpoint, pool)
+        agent: Any = Agent.usingEndpointFactory(self._reactor, self._endpoints, pool)
         return HTTPClient(agent)
 
     def post_json(
@@ -190,22 +187,27 @@ class Transport:
         return exchange
 
     async def _exchange(self, client: HTTPClient, path: str, payload: dict[str, Any]) -> tuple[int, bytes]:
-        response: Any = await client.request(
-            "POST",
-            self._base_url + path,
-            json=payload,
-            allow_redirects=False,
-            unbuffered=True,
-            reactor=self._reactor,
-        )
-        body = _Body()
-        response.deliverBody(body)
-        status: int = response.code
-        return status, await body.finished
+        try:
+            response: Any = await client.request(
+                "POST",
+                self._base_url + path,
+                json=payload,
+                allow_redirects=False,
+                unbuffered=True,
+                reactor=self._reactor,
+            )
+            body = _Body()
+            response.deliverBody(body)
+            status: int = response.code
+            return status, await body.finished
+        finally:
+            if self._closed:  # or this connection would be kept for a while yet
+                self._pool.closeCachedConnections()
 
     def close(self) -> Deferred[None]:
         """Close the idle connections; those in use end with their requests."""
-        closing: Deferred[None] = self._pool.close()
+        self._closed = True
+        closing: Deferred[None] = self._pool.closeCachedConnections()
         return closing
 
 

@@ -84,6 +84,16 @@ async def test_a_task_is_sent_as_it_is_and_connections_are_reused() -> None:
         assert capsolver.state()["api"]["connections"] == 2  # of which the task took one for itself
 
 
+@deferred_f_from_coro_f
+async def test_a_connection_in_use_is_closed_after_its_reply() -> None:
+    """A client that is closed keeps none, though the reply comes only then."""
+    async with simulator() as capsolver, client_of(capsolver) as client:
+        asking = Deferred.fromCoroutine(client.get_balance())
+        await maybe_deferred_to_future(client.close())
+        assert isinstance(await maybe_deferred_to_future(asking), Balance)
+        assert client._transport._pool._connections == {}
+
+
 @pytest.mark.parametrize("quirk", ["reply-lost", "request-lost", "short-body", "huge-body"])
 @deferred_f_from_coro_f
 async def test_no_reply_is_one_error_and_the_connection_is_closed(quirk: str) -> None:

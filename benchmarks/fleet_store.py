@@ -117,7 +117,7 @@ async def lookups(config: dict[str, Any]) -> dict[str, float]:
         crawler.engine = SimpleNamespace(downloader=SimpleNamespace(middleware=chains[name]))
         if name == "redis":
             await connected(store)
-        key, _ = middleware._clearing._identity(Request(SITE, headers={"User-Agent": "a"}))
+        key, _ = middleware._clearance_flow._identity(Request(SITE, headers={"User-Agent": "a"}))
         key = replace(key, family="aws-waf")
         clearance = Clearance(
             "1", "site.example", {"aws-waf-token": "t"}, None, time.time(), time.time() + 3600, secure=False

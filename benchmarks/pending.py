@@ -58,11 +58,11 @@ async def measure(config: dict[str, Any], reactor: Any) -> dict[str, Any]:
     from scrapy.utils.test import get_crawler
 
     from scrapy_capsolver._crawl.service import Service
-    from scrapy_capsolver._crawl.stats import Reporter
+    from scrapy_capsolver._crawl.stats import StatsRecorder
     from scrapy_capsolver.settings import read_settings
     from scrapy_capsolver.solving import poller as polling
     from scrapy_capsolver.solving.job import Job
-    from scrapy_capsolver.solving.ledger import Purpose
+    from scrapy_capsolver.solving.ledger import TaskScope
 
     number = config["pending"]
     polling.POLLS_PER_SECOND = config.get("polls_per_second", polling.POLLS_PER_SECOND)
@@ -75,7 +75,7 @@ async def measure(config: dict[str, Any], reactor: Any) -> dict[str, Any]:
     crawler = get_crawler(settings_dict=values)
     settings = read_settings(Settings(values))
     assert crawler.stats is not None
-    capsolver = Service(crawler, settings, Reporter(crawler.stats).count)
+    capsolver = Service(crawler, settings, StatsRecorder(crawler.stats).count)
     solver, task = capsolver._solver, config["task"]
     poller = solver.poller
     for seconds in config["known"]:
@@ -83,8 +83,8 @@ async def measure(config: dict[str, Any], reactor: Any) -> dict[str, Any]:
         times.end(times.begin(), seconds)
 
     def solve() -> Deferred[Any]:
-        purpose = Purpose("site.example", "recaptcha_v2")
-        return solver.solve(Job(purpose, lambda said: succeed(dict(task)), attempts_allowed=1))
+        task_scope = TaskScope("site.example", "recaptcha_v2")
+        return solver.solve(Job(task_scope, lambda said: succeed(dict(task)), attempts_allowed=1))
 
     gc.collect()
     if not config["collect"]:

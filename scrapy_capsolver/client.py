@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from scrapy.http import Response
     from typing_extensions import Self
 
-    from scrapy_capsolver._crawl.manual_solver import ByHand
+    from scrapy_capsolver._crawl.manual_solver import ManualSolver
 
 __all__ = ["CapSolver", "Solution"]
 
@@ -68,7 +68,7 @@ class CapSolver:
         """
         self._by_hand().report(solution, accepted=accepted)
 
-    def _by_hand(self) -> ByHand:
+    def _by_hand(self) -> ManualSolver:
         # The middleware loads treq, and the one reactor that Scrapy has installed by now.
         from scrapy_capsolver.middleware import CapSolverMiddleware  # noqa: PLC0415
 
@@ -78,7 +78,7 @@ class CapSolver:
             raise CaptchaConfigurationError("CapSolver can be used once the crawl has begun, and it has not") from None
         if middleware is None:
             raise CaptchaConfigurationError(f"CapSolver is not on in this crawl: {_why_not(self._crawler)}")
-        return middleware.by_hand
+        return middleware.manual_solver
 
 
 def _why_not(crawler: Crawler) -> str:

@@ -3,7 +3,7 @@
 On the way out (``process_request``) a flag that says "before" is solved, a solution that aged or was already sent
 is not sent again, and a clearance that is being solved is waited for. On the way in (``process_response``) a gated response is
 recognised, its captcha solved, and the request sent again: with the token in it, or with the clearance that :mod:`~.attaching`
-puts on it at the last moment. What a request remembers between two visits is its :class:`~.trail.Trail`.
+puts on it at the last moment. What a request remembers between two visits is its :class:`~.state.RequestState`.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from scrapy_capsolver._compat.download_queue import DownloadQueue
 from scrapy_capsolver._compat.downloader_chain import downloader_middlewares
 from scrapy_capsolver._compat.httpcache import guard_cache
 from scrapy_capsolver._compat.schedulers import keeps_solutions, outlives_the_process, shares_requests
-from scrapy_capsolver._crawl.manual_solver import ByHand
+from scrapy_capsolver._crawl.manual_solver import ManualSolver
 from scrapy_capsolver._crawl.service import Service
-from scrapy_capsolver._crawl.stats import Reporter
-from scrapy_capsolver._request.clearance_flow import Clearing
+from scrapy_capsolver._crawl.stats import StatsRecorder
+from scrapy_capsolver._request.clearance_flow import ClearanceFlow
 from scrapy_capsolver._request.cookies import session_of, with_cookies
-from scrapy_capsolver._request.detection import challenge_before, find_challenge
-from scrapy_capsolver._request.flag_reader import Flags
-from scrapy_capsolver._request.identity import Identity
+from scrapy_capsolver._request.detection import challenge_before, detect_challenge
+from scrapy_capsolver._request.flag_reader import FlagReader
+from scrapy_capsolver._request.identity import ClientIdentity
 from scrapy_capsolver._request.proxy import proxy_of
 from scrapy_capsolver._request.redirects import way_back
 from scrapy_capsolver._request.state import (
     KEY,
-    Trail,
+    RequestState,
     asked_for,
     back_to_origin,
     changed_headers,
@@ -43,7 +43,7 @@ from scrapy_capsolver._request.state import (
     without_solution,
 )
 from scrapy_capsolver._request.task_builder import NotGatedError, TaskMaker, choose_type
-from scrapy_capsolver._utils.urls import may_send, site_of
+from scrapy_capsolver._utils.urls import may_send, registrable_domain
 from scrapy_capsolver.errors import (
     CaptchaBudgetError,
     CaptchaCancelledError,
@@ -60,8 +60,8 @@ from scrapy_capsolver.order import ORDER, misplacements
 from scrapy_capsolver.report.files import ReportError, write_report
 from scrapy_capsolver.report.recorder import Recorder
 from scrapy_capsolver.settings import SettingError, is_enabled, read_settings, unknown_settings
-from scrapy_capsolver.solving.job import Job, Note
-from scrapy_capsolver.solving.ledger import Purpose, Receipt
+from scrapy_capsolver.solving.job import Job, ResumeToken
+from scrapy_capsolver.solving.ledger import Receipt, TaskScope
 from scrapy_capsolver.stores import StoreError, is_redis, shown
 
 if TYPE_CHECKING:
@@ -106,9 +106,11 @@ class CapSolverMiddleware:
         assert crawler.stats is not None
         self._crawler = crawler
         self._recorder = Recorder() if self.settings.report or is_redis(self.settings.store) else None
-        self._report = Reporter(crawler.stats, self._recorder)
+        self._report = StatsRecorder(crawler.stats, self._recorder)
         self._count = self._report.count
-        self._flags = Flags(auto=self.settings.auto, allowed_domains=self.settings.allowed_domains, count=self._count)
+        self._flags = FlagReader(
+            auto=self.settings.auto, allowed_domains=self.settings.allowed_domains, count=self._count
+        )
         self._attempts = 1 + self.settings.retry_times
         self._run = uuid.uuid4().hex[:12]
         self._outlives = outlives_the_process(crawler.settings)
@@ -123,10 +125,10 @@ class CapSolverMiddleware:
         except StoreError as error:
             raise NotConfigured(f"CAPSOLVER_STORE is {shown(self.settings.store)!r}: {error}") from None
         self._outcomes = self._capsolver.outcomes
-        self.by_hand = ByHand(crawler, self.settings, self._capsolver, self._report, self._flags)
-        identity = Identity(crawler, self.settings.api_key, self.settings.egress)
-        self._clearing = Clearing(crawler, identity, self._capsolver, self._count)
-        self._queue = DownloadQueue(crawler, lambda request: bool(request.meta.get(KEY, {}).get("carrier")))
+        self.manual_solver = ManualSolver(crawler, self.settings, self._capsolver, self._report, self._flags)
+        identity = ClientIdentity(crawler, self.settings.api_key, self.settings.egress)
+        self._clearance_flow = ClearanceFlow(crawler, identity, self._capsolver, self._count)
+        self._queue = DownloadQueue(crawler, lambda request: bool(request.meta.get(KEY, {}).get("carrier_fingerprint")))
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
@@ -182,47 +184,47 @@ class CapSolverMiddleware:
     async def _send(self, request: Request, flag: Flag) -> Request | None:
         request.meta.pop(SOLUTION_KEY, None)  # a spider may have copied the meta of a response
         request.meta.pop(ERROR_KEY, None)
-        trail, challenge = Trail.of(request), None
-        if trail.run and trail.run != self._run:
-            self._take_over(trail)
-            trail.write(request)
+        state, challenge = RequestState.of(request), None
+        if state.run and state.run != self._run:
+            self._take_over(state)
+            state.write(request)
         try:
-            await self._clearing.wait(request, trail)
-            if trail.carries_solution(request):
-                return self._send_solution(request, trail)
-            if trail.carrier and trail.origin and not may_send(redirected_from(request), request.url):
-                trail.carrier = ""  # a redirect takes the solution along, and it is for its own site alone
-                return self._resend(without_solution(request, trail.origin), trail)
-            if trail.origin is None and request.method not in {"GET", "HEAD"}:  # a redirect may turn it into a GET
-                trail.origin = note_origin(request, ["Content-Type"])
-                trail.write(request)
-            if flag.when == "before" and not trail.ticket and not trail.cleared:
+            await self._clearance_flow.wait(request, state)
+            if state.carries_solution(request):
+                return self._send_solution(request, state)
+            if state.carrier_fingerprint and state.origin and not may_send(redirected_from(request), request.url):
+                state.carrier_fingerprint = ""  # a redirect takes the solution along, and it is for its own site alone
+                return self._resend(without_solution(request, state.origin), state)
+            if state.origin is None and request.method not in {"GET", "HEAD"}:  # a redirect may turn it into a GET
+                state.origin = note_origin(request, ["Content-Type"])
+                state.write(request)
+            if flag.when == "before" and not state.solution_id and not state.cleared:
                 challenge = challenge_before(request, flag)
-                if not self._clearing.holds(request, challenge.family):
-                    return await self._past(challenge, request, flag, trail, [])
+                if not self._clearance_flow.holds(request, challenge.family):
+                    return await self._past(challenge, request, flag, state, [])
         except CaptchaError as error:
-            again = self._failed(error, challenge, request, trail)
+            again = self._failed(error, challenge, request, state)
             if again is None:  # it goes out unsolved, and its captcha page will be passed on
-                trail.attempts = self._attempts
-                trail.write(request)
+                state.attempts = self._attempts
+                state.write(request)
             return again
         return None
 
-    def _send_solution(self, request: Request, trail: Trail) -> Request | None:
+    def _send_solution(self, request: Request, state: RequestState) -> Request | None:
         """Once, and while it lives."""
-        if trail.sent or (trail.expires is not None and time.time() + self._queue.wait(request) >= trail.expires):
-            return self._start_over(request, trail)
-        trail.sent = True
-        trail.write(request)
-        self._outcomes.sent(trail.ticket)
+        if state.sent or (state.expires is not None and time.time() + self._queue.wait(request) >= state.expires):
+            return self._start_over(request, state)
+        state.sent = True
+        state.write(request)
+        self._outcomes.sent(state.solution_id)
         self._queue.hurry()
         return None
 
-    def _start_over(self, request: Request, trail: Trail) -> Request:
+    def _start_over(self, request: Request, state: RequestState) -> Request:
         """The solution in the request is used up, by time or by use: ask for the page as if there had been none."""
-        self._outcomes.wasted(trail.ticket, "already_sent" if trail.sent else "expired")
-        assert trail.origin is not None
-        return self._resend(back_to_origin(request, trail.origin), trail.without_solution())
+        self._outcomes.wasted(state.solution_id, "already_sent" if state.sent else "expired")
+        assert state.origin is not None
+        return self._resend(back_to_origin(request, state.origin), state.without_solution())
 
     # The way in
 
@@ -233,31 +235,31 @@ class CapSolverMiddleware:
         return response if flag is None else self._receive(request, response, flag)
 
     async def _receive(self, request: Request, response: Response, flag: Flag) -> Request | Response:
-        trail = Trail.of(request)
+        state = RequestState.of(request)
         challenge, settled = None, flag.expect is not None
         try:
             try:
-                challenge = find_challenge(response, flag, tried=bool(trail.ticket))
+                challenge = detect_challenge(response, flag, tried=bool(state.solution_id))
             except UnsupportedCaptchaError:
-                if not _must_go_back(response, trail):  # a gate that says "thank you" is not the page expected
+                if not _must_go_back(response, state):  # a gate that says "thank you" is not the page expected
                     raise
                 settled = False
             if challenge is None:
-                return self._through(request, response, trail, settled=settled)
+                return self._through(request, response, state, settled=settled)
             if "cached" in response.flags and not request.meta.get("dont_cache"):
                 # What the cache holds was gated once: look whether it still is.
-                return self._resend(request, trail)
+                return self._resend(request, state)
             if hasattr(response, ZYTE_API) and isinstance(family_named(challenge.family), ClearanceFamily):
                 raise UnsupportedCaptchaError(
                     "the page came through Zyte API, which sends no clearance and has addresses of its own: have it "
                     "opened there, or ask for it without"
                 )
             session = session_of(self._crawler, request, response)
-            again = await self._past(challenge, request, flag, trail, session)
-            return self._hand_over(request, response, trail) if again is None else again
+            again = await self._past(challenge, request, flag, state, session)
+            return self._hand_over(request, response, state) if again is None else again
         except CaptchaError as error:
-            again = self._failed(error, challenge, request, trail)
-            return self._pass_on(error, request, response, trail) if again is None else again
+            again = self._failed(error, challenge, request, state)
+            return self._pass_on(error, request, response, state) if again is None else again
 
     def _is_gated(self, request: Request, response: Response) -> bool:
         """Is this no page for the cache?"""
@@ -265,29 +267,31 @@ class CapSolverMiddleware:
         if flag is None:
             return False
         try:
-            return find_challenge(response, flag, tried=bool(Trail.of(request).ticket)) is not None
+            return detect_challenge(response, flag, tried=bool(RequestState.of(request).solution_id)) is not None
         except CaptchaError:
             return True
 
-    def _through(self, request: Request, response: Response, trail: Trail, *, settled: bool) -> Request | Response:
+    def _through(
+        self, request: Request, response: Response, state: RequestState, *, settled: bool
+    ) -> Request | Response:
         """The page itself: to the callback with it, or first back to the page that a redirect led away from."""
-        cleared = self._clearing.accepted(request)
-        if not settled and _must_go_back(response, trail):
-            assert trail.origin is not None
-            trail.go_back, trail.went_back, trail.carrier = False, True, ""
-            return self._resend(back_to_origin(request, trail.origin), trail)
+        cleared = self._clearance_flow.accepted(request)
+        if not settled and _must_go_back(response, state):
+            assert state.origin is not None
+            state.go_back, state.went_back, state.carrier_fingerprint = False, True, ""
+            return self._resend(back_to_origin(request, state.origin), state)
         if response.status in self._retried_statuses:
             # RetryMiddleware may send it again, and then the trail is needed; or give up.
             self._crawler.signals.connect(self._received, signal=signals.response_received)
             return response
-        self._end(request, trail)
-        heard = self._outcomes.handed_over if trail.handed else self._outcomes.accepted
-        solution = heard(trail.ticket) or cleared
-        if trail.ticket or trail.cleared:
+        self._end(request, state)
+        heard = self._outcomes.handed_over if state.returned_to_spider else self._outcomes.accepted
+        solution = heard(state.solution_id) or cleared
+        if state.solution_id or state.cleared:
             self._count("delivered")
         elif cleared:
             self._count("clearances/reused")
-        if trail.ticket or trail.cleared or cleared:
+        if state.solution_id or state.cleared or cleared:
             response.flags.append(SOLVED_FLAG)
         if solution is not None:
             request.meta[SOLUTION_KEY] = solution
@@ -296,19 +300,19 @@ class CapSolverMiddleware:
     def _received(self, request: Request) -> None:
         """The response goes to its callback, so the request is not sent again."""
         if KEY in request.meta:
-            self._end(request, Trail.of(request))
+            self._end(request, RequestState.of(request))
 
-    def _hand_over(self, request: Request, response: Response, trail: Trail) -> Response:
+    def _hand_over(self, request: Request, response: Response, state: RequestState) -> Response:
         """The page with the captcha to the callback, with the answer: what becomes of it is the spider's own business."""
-        self._end(request, trail)
-        request.meta[SOLUTION_KEY] = self._outcomes.handed_over(trail.ticket)
+        self._end(request, state)
+        request.meta[SOLUTION_KEY] = self._outcomes.handed_over(state.solution_id)
         self._count("delivered")
         response.flags.append(SOLVED_FLAG)
         return _spared(response, request)
 
-    def _pass_on(self, error: CaptchaError, request: Request, response: Response, trail: Trail) -> Response:
+    def _pass_on(self, error: CaptchaError, request: Request, response: Response, state: RequestState) -> Response:
         """The captcha page to the callback, marked."""
-        self._end(request, trail)
+        self._end(request, state)
         request.meta[ERROR_KEY] = error.message
         response.flags.append(FAILED_FLAG)
         return _spared(response, request)
@@ -316,37 +320,37 @@ class CapSolverMiddleware:
     def process_exception(self, request: Request, exception: Exception, spider: Spider | None = None) -> None:
         """Clearances come off the request; and a solution that surely did not reach the site may be sent again."""
         if KEY in request.meta:
-            self._clearing.detach(request)
+            self._clearance_flow.detach(request)
             if _never_sent(exception):
-                trail = Trail.of(request)
-                trail.sent = False
-                trail.write(request)
+                state = RequestState.of(request)
+                state.sent = False
+                state.write(request)
 
     # Both ways
 
     async def _past(
-        self, challenge: Challenge, request: Request, flag: Flag, trail: Trail, session: list[dict[str, Any]]
+        self, challenge: Challenge, request: Request, flag: Flag, state: RequestState, session: list[dict[str, Any]]
     ) -> Request | None:
         """Solve the challenge and give the request to be sent with the solution; None where the spider takes it."""
         family = family_named(challenge.family)
         self._report.met(challenge)
-        if trail.handed:
-            self._outcomes.wasted(trail.ticket, "unusable")
-        self._outcomes.rejected(trail.ticket)
-        refused = self._clearing.refused(request, family.name)
+        if state.returned_to_spider:
+            self._outcomes.wasted(state.solution_id, "unusable")
+        self._outcomes.rejected(state.solution_id)
+        refused = self._clearance_flow.refused(request, family.name)
         if challenge.refusal:
             raise challenge.error(challenge.refusal)
-        if trail.attempts >= self._attempts:
+        if state.attempts >= self._attempts:
             raise UnsolvableCaptchaError(
-                f"still gated after {trail.attempts} solves (CAPSOLVER_RETRY_TIMES is {self.settings.retry_times}): "
+                f"still gated after {state.attempts} solves (CAPSOLVER_RETRY_TIMES is {self.settings.retry_times}): "
                 "the site takes none of them; compare the task's type and fields with the page",
-                attempts=trail.attempts,
+                attempts=state.attempts,
             )
 
         proxy = proxy_of(self._crawler, request)
         challenge = choose_type(challenge, family, flag, proxy, self.settings)
         to_form = challenge.form is not None and (flag.inject is None or flag.inject.form is not None)
-        base, origin, go_back = way_back(request, trail, to_form=to_form)
+        base, origin, go_back = way_back(request, state, to_form=to_form)
         family.rehearse(base, challenge, flag.inject)
 
         make_task = TaskMaker(
@@ -357,47 +361,47 @@ class CapSolverMiddleware:
             flag,
             request,
             proxy=proxy,
-            seen_by=self._clearing.user_agent(request),
+            seen_by=self._clearance_flow.user_agent(request),
             session=session,
             refused=None if refused is None else refused.cookies,
         )
         try:
             if isinstance(family, ClearanceFamily):
-                return await self._clear(family, challenge, request, base, trail, refused, make_task)
+                return await self._clear(family, challenge, request, base, state, refused, make_task)
             assert isinstance(family, TokenFamily)
-            solved = await self._capsolver.wait(self._capsolver.solve(self._job(challenge, request, trail, make_task)))
+            solved = await self._capsolver.wait(self._capsolver.solve(self._job(challenge, request, state, make_task)))
         except NotGatedError:
-            trail.attempts += 1  # or a page that is gated every other time would go round for ever
-            return self._resend(base, trail)
-        attempts = trail.attempts + solved.attempts
+            state.attempts += 1  # or a page that is gated every other time would go round for ever
+            return self._resend(base, state)
+        attempts = state.attempts + solved.attempts
         self._report.solved(challenge, solved, attempts)
-        ticket = uuid.uuid4().hex[:12]
-        self._outcomes.expect(ticket, solved.receipt, dict(solved.solution), kept=self._keeps_solutions)
+        solution_id = uuid.uuid4().hex[:12]
+        self._outcomes.expect(solution_id, solved.receipt, dict(solved.solution), kept=self._keeps_solutions)
         if family.hands_over(challenge, flag.inject):
-            trail.ticket, trail.handed, trail.attempts = ticket, True, attempts
-            return self._resend(base, trail) if flag.when == "before" else None
+            state.solution_id, state.returned_to_spider, state.attempts = solution_id, True, attempts
+            return self._resend(base, state) if flag.when == "before" else None
         try:
             retried = family.apply(with_cookies(base, session), challenge, solved.solution, flag.inject)
         except CaptchaError:
-            self._outcomes.wasted(ticket, "unusable")
+            self._outcomes.wasted(solution_id, "unusable")
             raise
         lifetime = family.lifetime
         if origin is None:
             origin = note_origin(base, changed_headers(base, retried))
         return self._resend(
             retried,
-            Trail(
+            RequestState(
                 attempts=attempts,
                 origin=origin,
-                carrier=fingerprint(retried),
+                carrier_fingerprint=fingerprint(retried),
                 expires=None if lifetime is None else solved.solved_at + lifetime - SEND_MARGIN,
-                ticket=ticket,
+                solution_id=solution_id,
                 receipt=solved.receipt.to_dict(),
                 go_back=go_back,
-                went_back=trail.went_back,
-                uncached=trail.uncached,
-                raised=trail.raised,
-                wears=trail.wears,
+                went_back=state.went_back,
+                uncached=state.uncached,
+                priority_raised=state.priority_raised,
+                allow_clearances=state.allow_clearances,
             ),
         )
 
@@ -407,7 +411,7 @@ class CapSolverMiddleware:
         challenge: Challenge,
         request: Request,
         base: Request,
-        trail: Trail,
+        state: RequestState,
         refused: Clearance | None,
         make_task: TaskMaker,
     ) -> Request:
@@ -419,82 +423,82 @@ class CapSolverMiddleware:
             )
 
         async def solve() -> Solved:
-            solved = await self._capsolver.solve(self._job(challenge, request, trail, make_task))
-            self._report.solved(challenge, solved, trail.attempts + solved.attempts)
+            solved = await self._capsolver.solve(self._job(challenge, request, state, make_task))
+            self._report.solved(challenge, solved, state.attempts + solved.attempts)
             return solved
 
-        obtained = await self._clearing.obtain(family, challenge.url, request, refused, solve)
-        trail.attempts += 1 if obtained.solved is None else obtained.solved.attempts
-        trail.cleared = trail.wears = True
-        trail.ticket = trail.carrier = ""
-        trail.receipt = None
-        return self._resend(base, trail, cacheable=True)
+        obtained = await self._clearance_flow.obtain(family, challenge.url, request, refused, solve)
+        state.attempts += 1 if obtained.solved is None else obtained.solved.attempts
+        state.cleared = state.allow_clearances = True
+        state.solution_id = state.carrier_fingerprint = ""
+        state.receipt = None
+        return self._resend(base, state, cacheable=True)
 
-    def _job(self, challenge: Challenge, request: Request, trail: Trail, make_task: TaskMaker) -> Job:
-        purpose = Purpose(site_of(asked_for(request, trail)), challenge.family)
-        resume, trail.open_task = trail.open_task, None
+    def _job(self, challenge: Challenge, request: Request, state: RequestState, make_task: TaskMaker) -> Job:
+        task_scope = TaskScope(registrable_domain(asked_for(request, state)), challenge.family)
+        resume, state.open_task = state.open_task, None
         return Job(
-            purpose,
+            task_scope,
             make_task,
-            self._attempts - trail.attempts,
+            self._attempts - state.attempts,
             mark=make_task.mark,
-            resume=None if resume is None else Note.of(resume),
+            resume=None if resume is None else ResumeToken.of(resume),
         )
 
-    def _resend(self, request: Request, trail: Trail, *, cacheable: bool = False) -> Request:
+    def _resend(self, request: Request, state: RequestState, *, cacheable: bool = False) -> Request:
         """The request as it goes back to the scheduler: ahead of the rest, past the dupe filter and mostly the cache."""
         if not self._outlives and self._capsolver.is_stopping():
             raise CaptchaCancelledError("the crawl stopped before the page could be asked for again")
-        trail.run = self._run
-        priority = request.priority if trail.raised else request.priority + self.settings.priority_adjust
-        trail.raised = True
+        state.run = self._run
+        priority = request.priority if state.priority_raised else request.priority + self.settings.priority_adjust
+        state.priority_raised = True
         again = request.replace(dont_filter=True, priority=priority)
         if not cacheable and not again.meta.get("dont_cache"):
-            again.meta["dont_cache"] = trail.uncached = True
+            again.meta["dont_cache"] = state.uncached = True
         again.meta.pop("is_start_request", None)  # or it queues behind every start request
-        trail.write(again)
+        state.write(again)
         return again
 
-    def _take_over(self, trail: Trail) -> None:
+    def _take_over(self, state: RequestState) -> None:
         """The request comes from an earlier run of this crawl, with what was under way then."""
-        trail.run, trail.stopped = self._run, False
-        if trail.receipt is not None and not trail.sent:
-            self._outcomes.expect(trail.ticket, Receipt(**trail.receipt), kept=True)
-        if trail.open_task is not None:
-            self._capsolver.adopt(trail.open_task)
+        state.run, state.stopped = self._run, False
+        if state.receipt is not None and not state.sent:
+            self._outcomes.expect(state.solution_id, Receipt(**state.receipt), kept=True)
+        if state.open_task is not None:
+            self._capsolver.adopt(state.open_task)
 
-    def _end(self, request: Request, trail: Trail) -> None:
+    def _end(self, request: Request, state: RequestState) -> None:
         """Leave nothing of ours in the meta that a spider may copy into its next requests."""
         request.meta.pop(KEY, None)
-        if trail.uncached:
+        if state.uncached:
             request.meta.pop("dont_cache", None)
 
     # Failing
 
     def _failed(
-        self, error: CaptchaError, challenge: Challenge | None, request: Request, trail: Trail
+        self, error: CaptchaError, challenge: Challenge | None, request: Request, state: RequestState
     ) -> Request | None:
         """The request for the next run, None where the request goes on without a solution; else raise the error."""
-        if isinstance(error, (CaptchaCancelledError, CaptchaBudgetError)) and self._may_wait(trail):
-            trail.stopped = True
-            trail.open_task = getattr(error, "open_task", None) or trail.open_task
-            if trail.open_task is not None:
-                self._capsolver.carry_over(trail.open_task)
+        if isinstance(error, (CaptchaCancelledError, CaptchaBudgetError)) and self._may_wait(state):
+            state.stopped = True
+            state.open_task = getattr(error, "open_task", None) or state.open_task
+            if state.open_task is not None:
+                self._capsolver.carry_over(state.open_task)
             self._count("stopped")
-            return self._resend(request, trail)
+            return self._resend(request, state)
         self._report.failed(error, challenge)
         if self.settings.on_error != "pass" or isinstance(error, (CaptchaConfigurationError, CaptchaCancelledError)):
             raise error
         return None
 
-    def _may_wait(self, trail: Trail) -> bool:
+    def _may_wait(self, state: RequestState) -> bool:
         """When the crawl stops, a request waits for the next run where it can: once, or an inline one would spin."""
-        return self._outlives and not trail.stopped and self._capsolver.is_stopping()
+        return self._outlives and not state.stopped and self._capsolver.is_stopping()
 
 
-def _must_go_back(response: Response, trail: Trail) -> bool:
+def _must_go_back(response: Response, state: RequestState) -> bool:
     """A gate's form was sent, and no redirect led back to the page first asked for."""
-    return trail.go_back and trail.origin is not None and response.url != trail.origin["url"]
+    return state.go_back and state.origin is not None and response.url != state.origin["url"]
 
 
 def _spared(response: Response, request: Request) -> Response:

@@ -17,9 +17,9 @@ from scrapy.http import FormRequest, Response
 from scrapy.utils.defer import deferred_f_from_coro_f
 from scrapy.utils.test import get_crawler
 
-from scrapy_capsolver._request.clearance_flow import Clearing
-from scrapy_capsolver._request.identity import Identity
-from scrapy_capsolver._request.state import Trail
+from scrapy_capsolver._request.clearance_flow import ClearanceFlow
+from scrapy_capsolver._request.identity import ClientIdentity
+from scrapy_capsolver._request.state import RequestState
 from scrapy_capsolver.errors import (
     CaptchaCancelledError,
     CaptchaConfigurationError,
@@ -505,8 +505,8 @@ class Wearing:
             Feedback(nobody, nobody, count, enabled=False),
             count,
         )
-        self.identity = Identity(self.crawler, settings.api_key, settings.egress)
-        self.clearing = Clearing(self.crawler, self.identity, service, count)
+        self.identity = ClientIdentity(self.crawler, settings.api_key, settings.egress)
+        self.clearing = ClearanceFlow(self.crawler, self.identity, service, count)
         for family, clearance in clearances.items():
             self.keep(family, clearance)
 
@@ -527,7 +527,7 @@ class Wearing:
     def send(self, url: str = "https://www.example.com/") -> Request:
         """A request with what it has on when it is on the wire."""
         request = Request(url, headers={"User-Agent": "ours"}, meta={"proxy": None})
-        do(self.clearing.wait(request, Trail.of(request)))
+        do(self.clearing.wait(request, RequestState.of(request)))
         self.crawler.signals.send_catch_log(signals.request_reached_downloader, request=request, spider=None)
         return request
 

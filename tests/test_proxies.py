@@ -14,7 +14,7 @@ from scrapy.downloadermiddlewares.httpproxy import HttpProxyMiddleware
 from scrapy.utils.defer import deferred_f_from_coro_f
 
 from scrapy_capsolver._request.flag import Flag, parse_flag
-from scrapy_capsolver._request.identity import Identity
+from scrapy_capsolver._request.identity import ClientIdentity
 from scrapy_capsolver._request.proxy import Proxy, proxy_of
 from scrapy_capsolver._request.source_address import machine
 from scrapy_capsolver._request.task_builder import choose_type
@@ -127,7 +127,7 @@ def test_the_credentials_in_the_address_go_before_those_of_a_proxy_before() -> N
 
 
 def test_a_proxy_that_cannot_be_read_is_another_identity_than_none() -> None:
-    who = Identity(Crawler(), "secret", "")  # type: ignore[arg-type]
+    who = ClientIdentity(Crawler(), "secret", "")  # type: ignore[arg-type]
     keys = [
         who.key_of(Request("https://shop.example/", meta={"proxy": url}))
         for url in (None, "http://user:pass@[", "http://:80")
@@ -139,7 +139,7 @@ def test_a_proxy_that_cannot_be_read_is_another_identity_than_none() -> None:
 def address(meta: dict[str, Any] | None = None, egress: str = "", secret: str = "secret", **settings: Any) -> str:
     crawler = Crawler()
     crawler.settings |= settings
-    return Identity(crawler, secret, egress).address_of(Request("https://shop.example/", meta=meta))  # type: ignore[arg-type]
+    return ClientIdentity(crawler, secret, egress).address_of(Request("https://shop.example/", meta=meta))  # type: ignore[arg-type]
 
 
 def test_without_a_proxy_it_is_the_address_that_a_request_leaves_from() -> None:

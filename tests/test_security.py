@@ -25,7 +25,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 from zope.interface import implementer
 
-from scrapy_capsolver._request.detection import find_challenge
+from scrapy_capsolver._request.detection import detect_challenge
 from scrapy_capsolver._request.flag import Flag, parse_flag
 from scrapy_capsolver._request.proxy import Proxy
 from scrapy_capsolver._request.task_builder import TaskMaker, choose_type
@@ -476,7 +476,7 @@ def test_no_page_of_such_parts_chooses_its_task(
     url = "https://shop.example/list"
     page = hostile_page("".join(SHOWN[name] for name in shown), action, names)
     response = HtmlResponse(url, status=status, headers={"Content-Type": "text/html"}, body=page.encode())
-    challenge = find_challenge(response, FLAG, tried=False)  # type: ignore[arg-type]
+    challenge = detect_challenge(response, FLAG, tried=False)  # type: ignore[arg-type]
     if challenge is None:
         return
     by = Proxy("http", "proxy.example", 3128, "user", "pass")

@@ -11,7 +11,7 @@ from scrapy.exceptions import IgnoreRequest
 from scrapy.http import HtmlResponse
 from scrapy.utils.defer import deferred_f_from_coro_f, maybe_deferred_to_future
 
-from scrapy_capsolver._request.detection import find_challenge
+from scrapy_capsolver._request.detection import detect_challenge
 from scrapy_capsolver._request.downloads import fetch_part
 from scrapy_capsolver._request.flag import Flag, parse_flag
 from scrapy_capsolver._request.proxy import Proxy
@@ -64,7 +64,7 @@ def maker(
     ours = CapSolverSettings(api_key="k", **settings)
     parsed = parse_flag(flag, "flag")
     assert isinstance(parsed, Flag)
-    found = find_challenge(shown, parsed, tried=False)
+    found = detect_challenge(shown, parsed, tried=False)
     assert isinstance(found, Challenge)
     solver = family(found.family)
     challenge = choose_type(found, solver, parsed, proxy, ours)
@@ -177,7 +177,9 @@ def fetched(url: str, answer: Any = None, **kwargs: Any) -> Request:
 
 
 def test_it_is_fetched_in_the_session_of_its_page() -> None:
-    fetch = fetched("https://img.example.com/a.png", meta={"_capsolver": {"wears": True, "attempts": 1}, "proxy": "p"})
+    fetch = fetched(
+        "https://img.example.com/a.png", meta={"_capsolver": {"allow_clearances": True, "attempts": 1}, "proxy": "p"}
+    )
     assert (fetch.method, fetch.body, fetch.cookies) == ("GET", b"", {"session": "1"})
     names = {name.decode() for name in fetch.headers}
     assert names == {"Authorization", "Cookie", "Accept", "Referer"}
@@ -186,7 +188,7 @@ def test_it_is_fetched_in_the_session_of_its_page() -> None:
     assert fetch.meta == {
         "proxy": "p",
         "capsolver": False,
-        "_capsolver": {"wears": True},
+        "_capsolver": {"allow_clearances": True},
         "dont_cache": True,
         "dont_redirect": True,
         "dont_retry": True,

@@ -54,7 +54,7 @@ def limits_of(
 _SHOW_SECONDS = 5.0  # between two records for the report, where something has changed
 
 
-class Together:
+class ClusterCoordinator:
     """Joins a crawl's solving with that of the others."""
 
     def __init__(

@@ -13,15 +13,15 @@ from scrapy_capsolver._request.detection import challenge_of_flag, in_the_author
 from scrapy_capsolver._request.flag import Flag, parse_flag
 from scrapy_capsolver._request.identity import host_of, user_agent_of
 from scrapy_capsolver._request.proxy import proxy_of
-from scrapy_capsolver._request.state import Trail, asked_for
+from scrapy_capsolver._request.state import RequestState, asked_for
 from scrapy_capsolver._request.task_builder import NotGatedError, TaskMaker, choose_type
-from scrapy_capsolver._utils.urls import site_of
+from scrapy_capsolver._utils.urls import registrable_domain
 from scrapy_capsolver.errors import CaptchaConfigurationError, CaptchaError, UnsupportedCaptchaError
 from scrapy_capsolver.families import check_fields, detect, family_of
 from scrapy_capsolver.families import family as family_named
 from scrapy_capsolver.families.clearance import ClearanceFamily
 from scrapy_capsolver.solving.job import Job
-from scrapy_capsolver.solving.ledger import NANO, Purpose, Receipt
+from scrapy_capsolver.solving.ledger import NANO, Receipt, TaskScope
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from scrapy.http import Response
 
     from scrapy_capsolver._crawl.service import Service
-    from scrapy_capsolver._crawl.stats import Reporter
-    from scrapy_capsolver._request.flag_reader import Flags
+    from scrapy_capsolver._crawl.stats import StatsRecorder
+    from scrapy_capsolver._request.flag_reader import FlagReader
     from scrapy_capsolver.families import Challenge
     from scrapy_capsolver.families.clearance import Grant
     from scrapy_capsolver.families.token import TokenFamily
@@ -91,11 +91,16 @@ class Solution:
         return family.grant(self.solution) if isinstance(family, ClearanceFamily) else None
 
 
-class ByHand:
+class ManualSolver:
     """The solves that the code of a spider asks for."""
 
     def __init__(
-        self, crawler: Crawler, settings: CapSolverSettings, capsolver: Service, report: Reporter, flags: Flags
+        self,
+        crawler: Crawler,
+        settings: CapSolverSettings,
+        capsolver: Service,
+        report: StatsRecorder,
+        flags: FlagReader,
     ) -> None:
         self._crawler = crawler
         self._settings = settings
@@ -121,13 +126,13 @@ class ByHand:
         receipt, solution._receipt = solution._receipt, None
         if receipt is None:
             return
-        ticket = uuid.uuid4().hex[:12]
+        solution_id = uuid.uuid4().hex[:12]
         outcomes = self._capsolver.outcomes
-        outcomes.expect(ticket, receipt)
+        outcomes.expect(solution_id, receipt)
         if accepted:
-            outcomes.accepted(ticket)
+            outcomes.accepted(solution_id)
         else:
-            outcomes.rejected(ticket)
+            outcomes.rejected(solution_id)
 
     def _find(self, flag: Flag, response: Response | None, request: Request | None) -> tuple[Challenge, Request, str]:
         """The captcha, the request as whose visitor it is solved, and the address that its author asked for."""
@@ -141,7 +146,7 @@ class ByHand:
             )
         if request is None:
             request = Request(url)
-        asked = asked_for(request, Trail()) if response is not None or not given else url
+        asked = asked_for(request, RequestState()) if response is not None or not given else url
         if not self._flags.allows(asked):
             raise CaptchaConfigurationError(f"{host_of(asked)} is not in CAPSOLVER_ALLOWED_DOMAINS")
         return _on_page(flag, response) if response is not None else _told(flag, url), request, asked
@@ -167,7 +172,7 @@ class ByHand:
             session=[] if response is None else session_of(self._crawler, request, response),
         )
         job = Job(
-            Purpose(site_of(asked), challenge.family),
+            TaskScope(registrable_domain(asked), challenge.family),
             make_task,
             1 + self._settings.retry_times,
             mark=make_task.mark,
@@ -199,9 +204,9 @@ class ByHand:
             try:
                 solution.expires_at = family.grant(solved.solution).expires
             except CaptchaError:
-                ticket = uuid.uuid4().hex[:12]
-                self._capsolver.outcomes.expect(ticket, receipt)
-                self._capsolver.outcomes.wasted(ticket, "unusable")
+                solution_id = uuid.uuid4().hex[:12]
+                self._capsolver.outcomes.expect(solution_id, receipt)
+                self._capsolver.outcomes.wasted(solution_id, "unusable")
                 raise
         return solution
 

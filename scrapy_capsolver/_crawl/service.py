@@ -13,7 +13,7 @@ from twisted.internet.task import LoopingCall
 
 from scrapy_capsolver._compat.engine import close_spider, is_stopping
 from scrapy_capsolver._compat.slots import SlotLender
-from scrapy_capsolver._crawl.cluster import Together, limits_of, scope_of
+from scrapy_capsolver._crawl.cluster import ClusterCoordinator, limits_of, scope_of
 from scrapy_capsolver._crawl.progress import Progress, Tally
 from scrapy_capsolver.api.client import CapSolverClient
 from scrapy_capsolver.errors import CaptchaCancelledError
@@ -22,7 +22,7 @@ from scrapy_capsolver.solving.account import Account
 from scrapy_capsolver.solving.breaker import Breaker
 from scrapy_capsolver.solving.clearances import Clearances
 from scrapy_capsolver.solving.feedback import Feedback
-from scrapy_capsolver.solving.job import Note, plain
+from scrapy_capsolver.solving.job import ResumeToken, plain
 from scrapy_capsolver.solving.ledger import NANO, Ledger
 from scrapy_capsolver.solving.outcomes import Outcomes
 from scrapy_capsolver.solving.site_breaker import SiteStops
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from scrapy_capsolver.settings import CapSolverSettings
     from scrapy_capsolver.solving.clock import Clock
     from scrapy_capsolver.solving.job import Job
-    from scrapy_capsolver.solving.observer import Watcher
+    from scrapy_capsolver.solving.observer import Observer
 
     T = TypeVar("T")
 
@@ -60,7 +60,7 @@ class Service:
         crawler: Crawler,
         settings: CapSolverSettings,
         count: Callable[[str, float], None],
-        watcher: Watcher | None = None,
+        observer: Observer | None = None,
     ) -> None:
         # Not at module level: that would install Twisted's default reactor.
         from twisted.internet import reactor
@@ -81,7 +81,7 @@ class Service:
         stops = SiteStops(settings.max_rejections, count)
         self._account = Account(self._client, breaker, count)
         self._limits = limits_of(settings, store.fleet, self._exhausted, count)
-        self._ledger = Ledger(spider, {**PRICES, **settings.prices}, store, count, watcher)
+        self._ledger = Ledger(spider, {**PRICES, **settings.prices}, store, count, observer)
         self._solver = Solver(
             self._client,
             self._clock,
@@ -100,11 +100,11 @@ class Service:
         self.clearances = Clearances(store, tuple(one.name for one in FAMILIES if one.kind is SolutionKind.CLEARANCE))
         self._waiting: set[Deferred[Any]] = set()
         self._sharing: set[Deferred[Any]] = set()
-        self._together = None
+        self._coordinator = None
         if store.fleet is not None:
             store.fleet.patience = settings.timeout
             store.allows_offline = bool(settings.offline_solves)
-            self._together = Together(store.fleet, spider, self._solver, breaker, count)
+            self._coordinator = ClusterCoordinator(store.fleet, spider, self._solver, breaker, count)
         self._watch = LoopingCall(self._look)
         self._progress = Progress(self._clock, crawler.settings.getfloat("LOGSTATS_INTERVAL"), self._tally)
         self._count = count
@@ -114,8 +114,8 @@ class Service:
     def open(self, snapshot: Callable[[], Record | None]) -> None:
         """The crawl begins: join the other workers, who are shown the ``snapshot``, and ask for the balance."""
         self._store.open()
-        if self._together is not None:
-            self._together.open(snapshot)
+        if self._coordinator is not None:
+            self._coordinator.open(snapshot)
         self._account.ask()
 
     def solve(self, job: Job) -> Deferred[Solved]:
@@ -161,11 +161,11 @@ class Service:
     def adopt(self, note: dict[str, Any]) -> None:
         """A request brings an open task from an earlier run of this crawl."""
         self._resume_limits()
-        self._solver.adopt(Note.of(note))
+        self._solver.adopt(ResumeToken.of(note))
 
     def carry_over(self, note: dict[str, Any]) -> None:
         """A request takes its open task into the next run."""
-        self._solver.carry_over(Note.of(note).receipt.task)
+        self._solver.carry_over(ResumeToken.of(note).receipt.task)
 
     def _exhausted(self, limit: str) -> None:
         self._count(f"limits/{limit}", 1)
@@ -204,8 +204,8 @@ class Service:
         if self._watch.running:
             self._watch.stop()
         self._account.close()
-        if self._together is not None:
-            self._together.close()
+        if self._coordinator is not None:
+            self._coordinator.close()
         self._solver.close()
         self.outcomes.close()
         self._ledger.close()
@@ -222,7 +222,7 @@ class Service:
 
     async def leave(self, record: Record | None) -> None:
         """All is settled: say so to the other workers, with what the report is to say of this one."""
-        if self._together is not None and record is not None:
-            self._together.show(record, finished=True)
+        if self._coordinator is not None and record is not None:
+            self._coordinator.show(record, finished=True)
         await maybe_deferred_to_future(Deferred.fromCoroutine(self._store.leave()))
         self.clearances.close()

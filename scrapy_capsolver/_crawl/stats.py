@@ -8,24 +8,24 @@ from urllib.parse import urlsplit
 
 from scrapy_capsolver._request.identity import host_of
 from scrapy_capsolver.errors import CaptchaCancelledError, CaptchaError
-from scrapy_capsolver.solving.observer import Nobody
+from scrapy_capsolver.solving.observer import NullObserver
 
 if TYPE_CHECKING:
     from scrapy.statscollectors import StatsCollector
 
     from scrapy_capsolver.families import Challenge
-    from scrapy_capsolver.solving.observer import Watcher
+    from scrapy_capsolver.solving.observer import Observer
     from scrapy_capsolver.solving.solver import Solved
 
 logger = logging.getLogger(__name__)
 
 
-class Reporter:
+class StatsRecorder:
     """Stats, all beginning with ``capsolver/``, and log lines."""
 
-    def __init__(self, stats: StatsCollector, watcher: Watcher | None = None) -> None:
+    def __init__(self, stats: StatsCollector, observer: Observer | None = None) -> None:
         self._stats: Any = stats
-        self._watcher: Watcher = watcher or Nobody()
+        self._observer: Observer = observer or NullObserver()
 
     def count(self, name: str, value: float = 1) -> None:
         key = f"capsolver/{name}"
@@ -42,7 +42,7 @@ class Reporter:
         """``attempts`` are the tasks for this request so far."""
         self.count(f"solved/{challenge.family}")
         self.count(f"solve_seconds/{challenge.family}", solved.seconds)
-        self._watcher.solved(solved)
+        self._observer.solved(solved)
         logger.info(
             "Solved %s at %s in %.1f s (attempt %d, %d polls)",
             challenge.family,
@@ -58,7 +58,7 @@ class Reporter:
         if challenge is not None:
             url = urlsplit(challenge.url)  # its query may hold secrets
             error.add_context(f"{challenge.family} at {url.hostname}{url.path[:80]}")
-        self._watcher.failed(error, "" if challenge is None else challenge.family)
+        self._observer.failed(error, "" if challenge is None else challenge.family)
         # One line told what the breaker refuses, what others wait for, and that the crawl stops, when that began.
         told = isinstance(error.__cause__, CaptchaError) or isinstance(error, CaptchaCancelledError)
         logger.log(logging.DEBUG if told else logging.WARNING, "%s", error.message)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from scrapy.utils.defer import maybe_deferred_to_future
 from twisted.internet.defer import Deferred
 
-from scrapy_capsolver._request.clearance_injector import Attacher
+from scrapy_capsolver._request.clearance_injector import ClearanceInjector
 from scrapy_capsolver._request.identity import host_of, user_agent_of
 from scrapy_capsolver._request.task_builder import NotGatedError
 from scrapy_capsolver._utils.urls import is_secure
@@ -23,26 +23,28 @@ if TYPE_CHECKING:
     from scrapy.crawler import Crawler
 
     from scrapy_capsolver._crawl.service import Service
-    from scrapy_capsolver._request.identity import Identity
-    from scrapy_capsolver._request.state import Trail
+    from scrapy_capsolver._request.identity import ClientIdentity
+    from scrapy_capsolver._request.state import RequestState
     from scrapy_capsolver.families.clearance import ClearanceFamily
     from scrapy_capsolver.solving.clearances import Obtained
     from scrapy_capsolver.solving.solver import Solved
 
 
-class Clearing:
+class ClearanceFlow:
     """The clearances of one crawl, in Scrapy's terms."""
 
-    def __init__(self, crawler: Crawler, identity: Identity, capsolver: Service, count: Callable[[str], None]) -> None:
+    def __init__(
+        self, crawler: Crawler, identity: ClientIdentity, capsolver: Service, count: Callable[[str], None]
+    ) -> None:
         self._who = identity
         self._capsolver = capsolver
         self._clearances = capsolver.clearances
         self._count = count
         self._outcomes = capsolver.outcomes
-        self._attacher = Attacher(crawler, self._clearances, identity)
-        self.detach = self._attacher.detach
+        self._injector = ClearanceInjector(crawler, self._clearances, identity)
+        self.detach = self._injector.detach
 
-    async def wait(self, request: Request, trail: Trail) -> None:
+    async def wait(self, request: Request, state: RequestState) -> None:
         """Hold a request that would meet a gate until it is opened, and note that clearances may go with it.
 
         Raises CaptchaCancelledError where the crawl stops meanwhile. How the solve ends is told by who asked for it:
@@ -61,11 +63,11 @@ class Clearing:
                     raise
             except (CaptchaError, NotGatedError):
                 pass
-        if await self._load(key.site) and not trail.wears:
-            trail.wears = True
-            trail.write(request)
-        if trail.wears:
-            self._attacher.expect()
+        if await self._load(key.site) and not state.allow_clearances:
+            state.allow_clearances = True
+            state.write(request)
+        if state.allow_clearances:
+            self._injector.expect()
 
     async def _load(self, site: str) -> bool:
         return await maybe_deferred_to_future(Deferred.fromCoroutine(self._clearances.load(site)))
@@ -77,7 +79,7 @@ class Clearing:
 
     def refused(self, request: Request, family: str) -> Clearance | None:
         """The clearance in spite of which the request met the gate. One that never opened anything was rejected."""
-        sent = self._attacher.sent(request)
+        sent = self._injector.sent(request)
         # One for another user agent never got there: a clearance for this one takes its place.
         candidates = (*sent.left_out.items(), *sent.clearances.items())
         refused = next((clearance for key, clearance in candidates if key.family == family), None)
@@ -87,7 +89,7 @@ class Clearing:
 
     def user_agent(self, request: Request) -> str:
         """As the site saw it last."""
-        agent = self._attacher.sent(request).agent
+        agent = self._injector.sent(request).agent
         return user_agent_of(request) if agent is None else agent
 
     async def obtain(
@@ -109,15 +111,15 @@ class Clearing:
 
         async def solve_and_read() -> tuple[Solved, Clearance]:
             solved = await solve()
-            ticket = uuid.uuid4().hex[:12]
-            self._outcomes.expect(ticket, solved.receipt)
+            solution_id = uuid.uuid4().hex[:12]
+            self._outcomes.expect(solution_id, solved.receipt)
             try:
                 grant = family.grant(solved.solution)
             except CaptchaError:
-                self._outcomes.wasted(ticket, "unusable")
+                self._outcomes.wasted(solution_id, "unusable")
                 raise
             return solved, Clearance(
-                id=ticket,
+                id=solution_id,
                 host=host,
                 cookies=grant.cookies,
                 user_agent=grant.user_agent,
@@ -134,7 +136,7 @@ class Clearing:
 
     def accepted(self, request: Request) -> dict[str, Any] | None:
         """The request brought its page: with what was it sent?"""
-        sent = self._attacher.sent(request)
+        sent = self._injector.sent(request)
         if sent.renewed:
             self._count("clearances/renewed")
         if not sent.clearances:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from scrapy.crawler import Crawler
     from scrapy.http import Response
 
-    from scrapy_capsolver._request.identity import Identity
+    from scrapy_capsolver._request.identity import ClientIdentity
     from scrapy_capsolver.solving.clearances import Clearances
     from scrapy_capsolver.stores import Clearance, Key
 
@@ -35,7 +35,7 @@ _WORN = ("Cookie", "User-Agent")
 
 
 @dataclass(slots=True)
-class Sent:
+class AttachedClearances:
     """What a request had on."""
 
     clearances: Mapping[Key, Clearance] = field(default_factory=dict)
@@ -53,15 +53,15 @@ class Sent:
         return {name: value for one in self.clearances.values() for name, value in one.cookies.items()}
 
 
-class Attacher:
+class ClearanceInjector:
     """Listens once there is something to attach: until then it costs a request nothing."""
 
-    def __init__(self, crawler: Crawler, clearances: Clearances, identity: Identity) -> None:
+    def __init__(self, crawler: Crawler, clearances: Clearances, identity: ClientIdentity) -> None:
         self._crawler = crawler
         self._clearances = clearances
         self._identity = identity
         self._listening = False
-        self._sent: WeakKeyDictionary[Request, Sent] = WeakKeyDictionary()
+        self._sent: WeakKeyDictionary[Request, AttachedClearances] = WeakKeyDictionary()
         self._waiting: WeakSet[Request] = WeakSet()
 
     def expect(self) -> None:
@@ -71,9 +71,9 @@ class Attacher:
             self._crawler.signals.connect(self._reached, signal=signals.request_reached_downloader)
             self._crawler.signals.connect(self._downloaded, signal=signals.response_downloaded)
 
-    def sent(self, request: Request) -> Sent:
+    def sent(self, request: Request) -> AttachedClearances:
         """What ``request`` had on when it was sent last."""
-        return self._sent.get(request) or Sent()
+        return self._sent.get(request) or AttachedClearances()
 
     def detach(self, request: Request) -> None:
         """The request as it was before: it may be sent again, and by another way."""
@@ -89,8 +89,8 @@ class Attacher:
         sent.before = {}
 
     def _reached(self, request: Request) -> None:
-        trail = request.meta.get(KEY)
-        if trail and trail.get("wears"):
+        state = request.meta.get(KEY)
+        if state and state.get("allow_clearances"):
             self._attach(request)
 
     def _attach(self, request: Request) -> None:
@@ -100,7 +100,7 @@ class Attacher:
         agent = next((one.user_agent for one in newest if one.user_agent is not None), None)
         # Two gates of a site may have been opened with two user agents at once; a request has one.
         mine = {key: one for key, one in found.items() if one.user_agent in {None, agent}}
-        sent = Sent(mine, agent, {key: one for key, one in found.items() if key not in mine})
+        sent = AttachedClearances(mine, agent, {key: one for key, one in found.items() if key not in mine})
         sent.before = {name: request.headers.getlist(name) for name in _WORN}
         self._sent[request] = sent
         self._waiting.add(request)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from scrapy_capsolver._request.flag import Flag
 
 
-def find_challenge(response: Response, flag: Flag, *, tried: bool) -> Challenge | None:
+def detect_challenge(response: Response, flag: Flag, *, tried: bool) -> Challenge | None:
     """The challenge that this response poses to a request with this flag, or None where it is the page itself.
 
     What counts as gated: for a bare ``True``, a page that is blocked; for a named type, a page that shows such a

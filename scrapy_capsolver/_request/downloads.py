@@ -26,8 +26,8 @@ async def fetch_part(crawler: Crawler, url: str, page: str, request: Request) ->
 
     The clearance that opened the page opens this as well.
     """
-    trail = {"wears": True} if request.meta.get(KEY, {}).get("wears") else {}
-    response = await _fetch(crawler, url, request, referer=without_secrets(page), trail=trail)
+    state = {"allow_clearances": True} if request.meta.get(KEY, {}).get("allow_clearances") else {}
+    response = await _fetch(crawler, url, request, referer=without_secrets(page), state=state)
     if response.status != 200 or not response.body:
         raise UnsupportedCaptchaError(
             f"what its captcha is made of could not be fetched (status {response.status}, {len(response.body)} bytes)"
@@ -41,11 +41,11 @@ async def fetch_page(crawler: Crawler, url: str, request: Request, user_agent: s
         headers = request.headers.copy()
         headers["User-Agent"] = user_agent
         request = request.replace(headers=headers)
-    return await _fetch(crawler, url, request, referer=None, trail={})
+    return await _fetch(crawler, url, request, referer=None, state={})
 
 
 async def _fetch(
-    crawler: Crawler, url: str, request: Request, *, referer: str | None, trail: dict[str, Any]
+    crawler: Crawler, url: str, request: Request, *, referer: str | None, state: dict[str, Any]
 ) -> Response:
     fetch = request.replace(
         url=url, method="GET", body=b"", callback=NO_CALLBACK, errback=None, cb_kwargs={}, dont_filter=True
@@ -63,7 +63,7 @@ async def _fetch(
     fetch.meta.update(
         {
             META_KEY: False,
-            KEY: trail,
+            KEY: state,
             "dont_cache": True,
             "dont_redirect": True,
             "dont_retry": True,

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 _UNSET = object()
 
 
-class Flags:
+class FlagReader:
     """Reads the flag of each request, or the one that its spider or CAPSOLVER_AUTO sets for all."""
 
     def __init__(self, *, auto: bool, allowed_domains: tuple[str, ...], count: Callable[[str], None]) -> None:

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from scrapy_capsolver._request.proxy import digest_of, proxy_of
 from scrapy_capsolver._request.source_address import bind_address, machine
-from scrapy_capsolver._utils.urls import site_of
+from scrapy_capsolver._utils.urls import registrable_domain
 from scrapy_capsolver.errors import CaptchaProxyError
 from scrapy_capsolver.stores import Key
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from scrapy.crawler import Crawler
 
 
-class Identity:
+class ClientIdentity:
     """``secret`` keeps digests from being guessed; ``egress`` names the address that requests without a proxy leave from."""
 
     def __init__(self, crawler: Crawler, secret: str, egress: str) -> None:
@@ -27,7 +27,7 @@ class Identity:
 
     def key_of(self, request: Request) -> Key:
         """The key of the request's clearances, without a family, for the whole of its site."""
-        site, jar = site_of(request.url), request.meta.get("cookiejar")
+        site, jar = registrable_domain(request.url), request.meta.get("cookiejar")
         address = self.address_of(request)
         return Key(site, site, "", address, user_agent_of(request), "" if jar is None else repr(jar))
 

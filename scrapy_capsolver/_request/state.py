@@ -21,22 +21,22 @@ REDIRECT_KEYS = ("redirect_urls", "redirect_times", "redirect_reasons")  # what 
 
 
 @dataclass(slots=True)
-class Trail:
+class RequestState:
     attempts: int = 0
     """Tasks created for this request so far."""
     origin: dict[str, Any] | None = None
     """The page first asked for, where the request is no longer for it (see :func:`note_origin`)."""
-    carrier: str = ""
+    carrier_fingerprint: str = ""
     """Which request holds the solution: a redirect of it does not."""
     expires: float | None = None
     """Unix seconds after which the solution in it is worth nothing."""
     sent: bool = False
     """The solution in it has been sent to the site, and works once."""
-    ticket: str = ""
+    solution_id: str = ""
     """Under which it is kept what came of the solution (:mod:`~.solving.outcomes`)."""
     receipt: dict[str, Any] | None = None
     """Of the solution, for another run of the crawl."""
-    handed: bool = False
+    returned_to_spider: bool = False
     """The solution is for the spider, and not in the request."""
     open_task: dict[str, Any] | None = None
     """A task whose result was still to come when the crawl stopped."""
@@ -46,11 +46,11 @@ class Trail:
     """That was done once: where it leads to the gate again, the gate's answer is the page."""
     uncached: bool = False
     """``dont_cache`` was set by us."""
-    raised: bool = False
+    priority_raised: bool = False
     """The priority was raised."""
     cleared: bool = False
     """It waited for a clearance, and goes with it."""
-    wears: bool = False
+    allow_clearances: bool = False
     """Clearances may go with it; see :mod:`~.attaching`."""
     run: str = ""
     """Which run of the crawl wrote this."""
@@ -58,18 +58,24 @@ class Trail:
     """Returned to the scheduler once already in this run because the crawl was stopping."""
 
     @classmethod
-    def of(cls, request: Request) -> Trail:
+    def of(cls, request: Request) -> RequestState:
         return cls(**request.meta.get(KEY, {}))
 
     def write(self, request: Request) -> None:
         request.meta[KEY] = {name: value for name in self.__dataclass_fields__ if (value := getattr(self, name))}
 
     def carries_solution(self, request: Request) -> bool:
-        return bool(self.carrier) and self.carrier == fingerprint(request)
+        return bool(self.carrier_fingerprint) and self.carrier_fingerprint == fingerprint(request)
 
-    def without_solution(self) -> Trail:
+    def without_solution(self) -> RequestState:
         """What is remembered of a request whose solution is given up."""
-        return Trail(self.attempts, self.origin, uncached=self.uncached, raised=True, wears=self.wears)
+        return RequestState(
+            self.attempts,
+            self.origin,
+            uncached=self.uncached,
+            priority_raised=True,
+            allow_clearances=self.allow_clearances,
+        )
 
 
 def fingerprint(request: Request) -> str:
@@ -122,11 +128,11 @@ def without_solution(request: Request, origin: dict[str, Any]) -> Request:
 
 def bare(request: Request) -> Request:
     """A copy for where no solution may lie, and for a process that has not this one's: it asks for the page anew."""
-    trail = Trail.of(request)
+    state = RequestState.of(request)
     # A redirect of the carrier may have taken the solution along.
-    copy = back_to_origin(request, trail.origin) if trail.carrier and trail.origin else request.copy()
-    if trail.carrier or trail.handed:  # what is for the spider is in this process's memory
-        trail.without_solution().write(copy)
+    copy = back_to_origin(request, state.origin) if state.carrier_fingerprint and state.origin else request.copy()
+    if state.carrier_fingerprint or state.returned_to_spider:  # what is for the spider is in this process's memory
+        state.without_solution().write(copy)
     return copy
 
 
@@ -136,10 +142,10 @@ def redirected_from(request: Request) -> str:
     return str(redirects[-1] if redirects else request.url)
 
 
-def asked_for(request: Request, trail: Trail) -> str:
+def asked_for(request: Request, state: RequestState) -> str:
     """The address that the author's request was for, wherever redirects have led."""
     redirects = request.meta.get("redirect_urls")
-    return str(trail.origin["url"] if trail.origin else redirects[0] if redirects else request.url)
+    return str(state.origin["url"] if state.origin else redirects[0] if redirects else request.url)
 
 
 def changed_headers(before: Request, after: Request) -> list[str]:

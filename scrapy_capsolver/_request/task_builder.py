@@ -12,9 +12,9 @@ from scrapy.utils.defer import deferred_from_coro
 from twisted.internet.defer import Deferred, maybeDeferred
 
 from scrapy_capsolver._request.cookies import with_cookies
-from scrapy_capsolver._request.detection import find_challenge
+from scrapy_capsolver._request.detection import detect_challenge
 from scrapy_capsolver._request.downloads import fetch_page, fetch_part
-from scrapy_capsolver._request.identity import Identity, host_of
+from scrapy_capsolver._request.identity import ClientIdentity, host_of
 from scrapy_capsolver.errors import CaptchaProxyError
 from scrapy_capsolver.families import SolutionKind
 from scrapy_capsolver.families.clearance import ClearanceFamily
@@ -135,7 +135,7 @@ class TaskMaker:
         known = task
         if isinstance(self._family, ClearanceFamily):
             known = {name: task[name] for name in task if name in {"type", "userAgent"} or name.startswith("proxy")}
-            who = Identity(self._crawler, self._settings.api_key, self._settings.egress)
+            who = ClientIdentity(self._crawler, self._settings.api_key, self._settings.egress)
             known |= {"host": host_of(self._challenge.url), "address": who.address_of(self._request)}
         text = json.dumps(known, sort_keys=True)
         return hmac.new(self._settings.api_key.encode(), text.encode(), hashlib.sha256).hexdigest()[:16]
@@ -156,7 +156,7 @@ class TaskMaker:
     async def _fetch_and_make(self, agent: str | None, said: str, *, look: bool) -> dict[str, Any]:
         if look:
             page = await fetch_page(self._crawler, self._challenge.url, self._request, agent)
-            found = find_challenge(page, self._flag, tried=False)
+            found = detect_challenge(page, self._flag, tried=False)
             if found is None or found.family != self._challenge.family:
                 raise NotGatedError
             if found.refusal:

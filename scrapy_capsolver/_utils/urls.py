@@ -14,7 +14,7 @@ _extract = TLDExtract(cache_dir=None, suffix_list_urls=(), include_psl_private_d
 
 
 @lru_cache(maxsize=1024)
-def site_of(url: str) -> str:
+def registrable_domain(url: str) -> str:
     """The registrable domain of an http(s) ``url`` ("example.co.uk"), in lower case.
 
     Hosts that have none (``localhost``, IP addresses, names inside a company, public suffixes) are their own site.
@@ -37,8 +37,8 @@ def site_of(url: str) -> str:
 
 def same_site(one: str, other: str) -> bool:
     """Do both addresses belong to one site? False where either belongs to none."""
-    site = site_of(one)
-    return bool(site) and site == site_of(other)
+    site = registrable_domain(one)
+    return bool(site) and site == registrable_domain(other)
 
 
 def origin_of(url: str) -> str:

@@ -73,11 +73,11 @@ def crawl(
         own.set("CAPSOLVER_REPORT", None, priority="cmdline")
     process = CrawlerProcess(own)
     crawler = process.create_crawler(OneRequest)
-    watcher = None if watch is None else watch(crawler)  # kept, since signals hold none of their receivers
+    observer = None if watch is None else watch(crawler)  # kept, since signals hold none of their receivers
     failures: list[Failure] = []
     process.crawl(crawler, request=request).addErrback(failures.append)
     process.start()
-    del watcher
+    del observer
     spider: Any = crawler.spider
     if failures:
         raise FetchError(f"the crawl did not start: {why(failures[0].value)}")

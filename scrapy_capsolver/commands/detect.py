@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from scrapy import Request, Spider
 from scrapy.http import HtmlResponse
 
-from scrapy_capsolver._request.detection import find_challenge
+from scrapy_capsolver._request.detection import detect_challenge
 from scrapy_capsolver._request.flag import META_KEY, PLAIN
 from scrapy_capsolver._request.task_builder import needs_proxy
 from scrapy_capsolver.commands._console import complain, fail, literal, printable, say, say_json
@@ -133,7 +133,7 @@ def _describe(challenge: Challenge, response: Response) -> dict[str, Any]:
 
 
 def _shortest_flag(challenge: Challenge, response: Response) -> Any:
-    found = find_challenge(response, PLAIN, tried=False)
+    found = detect_challenge(response, PLAIN, tried=False)
     return True if found is not None and found.family == challenge.family else {"type": challenge.type}
 
 

@@ -22,7 +22,7 @@ _POSSIBLE = frozenset({"possibly_paid", "abandoned"})
 
 
 class Recorder:
-    """A :class:`~scrapy_capsolver.solving.observer.Watcher`."""
+    """A :class:`~scrapy_capsolver.solving.observer.Observer`."""
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self._now = now

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
     from twisted.internet.defer import Deferred
 
-    from scrapy_capsolver.solving.ledger import Purpose
+    from scrapy_capsolver.solving.ledger import TaskScope
     from scrapy_capsolver.solving.poller import OpenTask
 
 MakeTask: TypeAlias = "Callable[[str], Deferred[dict[str, Any]]]"
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class ResumeToken:
     """An open task, as plain data: another run of the crawl can ask for its result."""
 
     receipt: Receipt
@@ -40,13 +40,13 @@ class Note:
         return {**self.receipt.to_dict(), "mark": self.mark, "created": self.created, "queries": self.queries}
 
     @classmethod
-    def of(cls, values: Mapping[str, Any]) -> Note:
+    def of(cls, values: Mapping[str, Any]) -> ResumeToken:
         rest = dict(values)
         mark, created, queries = rest.pop("mark"), rest.pop("created"), rest.pop("queries")
         return cls(Receipt(**rest), mark, created, queries)
 
 
-def plain(note: Note | None) -> dict[str, Any] | None:
+def plain(note: ResumeToken | None) -> dict[str, Any] | None:
     return None if note is None else note.to_dict()
 
 
@@ -54,31 +54,31 @@ def plain(note: Note | None) -> dict[str, Any] | None:
 class Job:
     """See :meth:`Solver.solve <scrapy_capsolver.solving.solver.Solver.solve>`."""
 
-    purpose: Purpose
+    task_scope: TaskScope
     make_task: MakeTask
     """Gives each attempt's task, from what CapSolver said of the attempt before. May raise what it likes."""
     attempts_allowed: int
     mark: Callable[[dict[str, Any]], str] = lambda task: ""
-    resume: Note | None = None
+    resume: ResumeToken | None = None
     """A task of an earlier run that is open still."""
 
     attempts: int = 0
     """Tasks created."""
     lost: int = 0
     """How many of them were given up, and may be charged."""
-    overdue: bool = False
+    timed_out: bool = False
     said: str = ""
     refusals: Counter[str] = field(default_factory=Counter)
-    unconnected: int = 0
+    connect_failures: int = 0
     receipt: Receipt | None = None
     """Of the task under way, from before it is sent until it is settled."""
     open_task: OpenTask | None = None
     """The same, once CapSolver has it."""
     open_mark: str = ""
 
-    def note(self, now: float) -> Note | None:
+    def note(self, now: float) -> ResumeToken | None:
         """The open task for the next run. ``now`` by the clock that the task's times are of."""
         task = self.open_task
         if task is None or self.receipt is None:
             return self.resume
-        return Note(self.receipt, self.open_mark, time.time() - (now - task.created), task.queries)
+        return ResumeToken(self.receipt, self.open_mark, time.time() - (now - task.created), task.queries)

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 
-from scrapy_capsolver.solving.observer import Nobody
+from scrapy_capsolver.solving.observer import NullObserver
 from scrapy_capsolver.stores.base import Spend, TaskRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from scrapy_capsolver.solving.observer import Watcher
+    from scrapy_capsolver.solving.observer import Observer
     from scrapy_capsolver.stores import Store
 
 logger = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ _SITES_TOLD = 20  # in the stats; a broad crawl has thousands
 
 
 @dataclass(frozen=True, slots=True)
-class Purpose:
+class TaskScope:
     """What a task is for."""
 
     site: str
@@ -53,8 +53,8 @@ class Receipt:
     """Under which the limits count it, from before it is created."""
 
     @property
-    def purpose(self) -> Purpose:
-        return Purpose(self.site, self.family)
+    def task_scope(self) -> TaskScope:
+        return TaskScope(self.site, self.family)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -72,13 +72,13 @@ class Ledger:
         prices: Mapping[str, float],
         store: Store,
         count: Callable[[str, float], None],
-        watcher: Watcher | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self._spider = spider
         self._prices = {task_type: round(price * NANO / 1000) for task_type, price in prices.items()}
         self._store = store
         self._count = count
-        self._watcher: Watcher = watcher or Nobody()
+        self._observer: Observer = observer or NullObserver()
         self._unpriced: set[str] = set()
         self._open: dict[str, Receipt] = {}  # by the task's id
         self._sites: Counter[str] = Counter()  # nano-dollars
@@ -93,7 +93,7 @@ class Ledger:
         """On solutions."""
         return self._sites.total()
 
-    def receipt(self, purpose: Purpose, task_type: str, task_id: str = "") -> Receipt:
+    def receipt(self, task_scope: TaskScope, task_type: str, task_id: str = "") -> Receipt:
         nano = self._prices.get(task_type)
         if nano is None and task_type not in self._unpriced:
             self._unpriced.add(task_type)
@@ -101,7 +101,7 @@ class Ledger:
                 "The price of %s is not known, so it is not in the estimated cost: CAPSOLVER_PRICES can name it",
                 task_type,
             )
-        return Receipt(task_id, task_type, purpose.site, purpose.family, nano, uuid.uuid4().hex[:16])
+        return Receipt(task_id, task_type, task_scope.site, task_scope.family, nano, uuid.uuid4().hex[:16])
 
     def opened(self, receipt: Receipt) -> None:
         """CapSolver has begun the task."""
@@ -150,17 +150,17 @@ class Ledger:
         self._waste(receipt, reason)
         if reason == "rejected":
             self._rejections[receipt.site] += 1
-        self._watcher.booked(receipt, reason)
+        self._observer.booked(receipt, reason)
         row = self._row(receipt, reason)
         self._keep(self._store.spend(row, closes="", reservation=receipt.reservation, wasted=True))
 
     def accepted(self, receipt: Receipt) -> None:
         """The site took its solution."""
-        self._watcher.accepted(receipt)
+        self._observer.accepted(receipt)
 
     def handed_over(self, receipt: Receipt) -> None:
         """The spider has its solution."""
-        self._watcher.handed_over(receipt)
+        self._observer.handed_over(receipt)
 
     def carried(self, task_id: str) -> Receipt | None:
         """The task's result will be asked for in the crawl's next run, or by another worker."""
@@ -193,7 +193,7 @@ class Ledger:
 
     def _book(self, receipt: Receipt, account: str, *, charged: bool) -> None:
         closes = receipt.task if self._open.pop(receipt.task, None) is not None else ""
-        self._watcher.booked(receipt, account)
+        self._observer.booked(receipt, account)
         row = self._row(receipt, account)
         row = row if charged else replace(row, nano_usd=0)
         self._keep(self._store.spend(row, closes=closes, reservation=receipt.reservation))

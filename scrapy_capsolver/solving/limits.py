@@ -18,7 +18,7 @@ from scrapy_capsolver.solving.ledger import NANO
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from scrapy_capsolver.solving.job import Note
+    from scrapy_capsolver.solving.job import ResumeToken
     from scrapy_capsolver.solving.ledger import Receipt
 
 _PER_SITE = "MAX_SOLVES_PER_DOMAIN"
@@ -64,7 +64,9 @@ class Limits:
         if name is not None:
             self._refuse(name, receipt)
 
-    async def reserve(self, receipt: Receipt, mark: str = "", waits: Callable[[], None] = lambda: None) -> Note | None:
+    async def reserve(
+        self, receipt: Receipt, mark: str = "", waits: Callable[[], None] = lambda: None
+    ) -> ResumeToken | None:
         """Take the part of one task; raises :class:`CaptchaBudgetError` once there is surely none left for it.
 
         What may come in its place, a task that somebody left, is for who shares limits with others: ``mark`` tells it.

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from scrapy_capsolver.solving.solver import Solved
 
 
-class Watcher(Protocol):
+class Observer(Protocol):
     """Its methods must not raise, and are called for flagged requests that met a captcha alone."""
 
     def booked(self, receipt: Receipt, account: str) -> None:
@@ -29,8 +29,8 @@ class Watcher(Protocol):
         """A request ended in this error; ``family`` is empty where no captcha was met."""
 
 
-class Nobody:
-    """A :class:`Watcher` that wants to know nothing."""
+class NullObserver:
+    """A :class:`Observer` that wants to know nothing."""
 
     def booked(self, receipt: Receipt, account: str) -> None: ...
 

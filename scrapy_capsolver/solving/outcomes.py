@@ -38,49 +38,49 @@ class Outcomes:
         self._pending: dict[str, _Pending] = {}
 
     def expect(
-        self, ticket: str, receipt: Receipt, solution: Mapping[str, Any] | None = None, *, kept: bool = False
+        self, solution_id: str, receipt: Receipt, solution: Mapping[str, Any] | None = None, *, kept: bool = False
     ) -> None:
         """Something will be heard of this solution. ``kept``: if not in this run of the crawl, then in its next."""
-        self._pending[ticket] = _Pending(receipt, solution, kept)
+        self._pending[solution_id] = _Pending(receipt, solution, kept)
         if len(self._pending) > KEPT:
             self.wasted(next(iter(self._pending)), "undelivered")
 
-    def sent(self, ticket: str) -> None:
+    def sent(self, solution_id: str) -> None:
         """Its request is on its way to the site."""
-        if ticket in self._pending:
-            self._pending[ticket].kept = False
+        if solution_id in self._pending:
+            self._pending[solution_id].kept = False
 
-    def handed_over(self, ticket: str) -> Mapping[str, Any] | None:
+    def handed_over(self, solution_id: str) -> Mapping[str, Any] | None:
         """The spider has it, and what becomes of it there is not told."""
-        pending = self._pending.pop(ticket, None)
+        pending = self._pending.pop(solution_id, None)
         if pending is None:
             return None
         self._ledger.handed_over(pending.receipt)
         return pending.solution
 
-    def accepted(self, ticket: str) -> Mapping[str, Any] | None:
+    def accepted(self, solution_id: str) -> Mapping[str, Any] | None:
         """The site took it. Gives the solution, where it is of this run."""
-        pending = self._pending.pop(ticket, None)
+        pending = self._pending.pop(solution_id, None)
         if pending is None:
             return None
         receipt = pending.receipt
         self._count(f"accepted/{receipt.family}", 1)
         self._ledger.accepted(receipt)
-        self._stops.succeeded(receipt.purpose, REJECTED)
+        self._stops.succeeded(receipt.task_scope, REJECTED)
         self._feedback.tell(receipt.task, invalid=False)
         return pending.solution
 
-    def rejected(self, ticket: str) -> None:
+    def rejected(self, solution_id: str) -> None:
         """The site shows its gate in spite of it."""
-        receipt = self.wasted(ticket, "rejected")
+        receipt = self.wasted(solution_id, "rejected")
         if receipt is not None:
             self._count(f"rejected/{receipt.family}", 1)
-            self._stops.failed(receipt.purpose, REJECTED)
+            self._stops.failed(receipt.task_scope, REJECTED)
             self._feedback.tell(receipt.task, invalid=True)
 
-    def wasted(self, ticket: str, reason: str) -> Receipt | None:
+    def wasted(self, solution_id: str, reason: str) -> Receipt | None:
         """It was of no use."""
-        pending = self._pending.pop(ticket, None)
+        pending = self._pending.pop(solution_id, None)
         if pending is None:
             return None
         self._ledger.wasted(pending.receipt, reason)
@@ -88,7 +88,7 @@ class Outcomes:
 
     def close(self) -> None:
         """Nothing more is heard in this run."""
-        for ticket, pending in list(self._pending.items()):
+        for solution_id, pending in list(self._pending.items()):
             if not pending.kept:
-                self.wasted(ticket, "undelivered")
+                self.wasted(solution_id, "undelivered")
         self._pending.clear()

@@ -11,7 +11,7 @@ from scrapy_capsolver.errors import UnsolvableCaptchaError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from scrapy_capsolver.solving.ledger import Purpose
+    from scrapy_capsolver.solving.ledger import TaskScope
 
 logger = logging.getLogger(__name__)
 
@@ -26,22 +26,22 @@ class SiteStops:
     def __init__(self, most: int, count: Callable[[str, float], None]) -> None:
         self._most = most
         self._count = count
-        self._failures: Counter[tuple[Purpose, str]] = Counter()
-        self._stopped: dict[Purpose, str] = {}
+        self._failures: Counter[tuple[TaskScope, str]] = Counter()
+        self._stopped: dict[TaskScope, str] = {}
 
-    def check(self, purpose: Purpose) -> None:
+    def check(self, task_scope: TaskScope) -> None:
         """Raise :class:`~scrapy_capsolver.errors.UnsolvableCaptchaError` where the site is stopped."""
-        why = self._stopped.get(purpose)
+        why = self._stopped.get(task_scope)
         if why is not None:
             raise UnsolvableCaptchaError(f"not tried, since {why}") from UnsolvableCaptchaError(why)
 
-    def succeeded(self, purpose: Purpose, kind: str) -> None:
-        self._failures.pop((purpose, kind), None)
+    def succeeded(self, task_scope: TaskScope, kind: str) -> None:
+        self._failures.pop((task_scope, kind), None)
 
-    def failed(self, purpose: Purpose, kind: str) -> None:
-        self._failures[purpose, kind] += 1
-        if not self._most or purpose in self._stopped or self._failures[purpose, kind] < self._most:
+    def failed(self, task_scope: TaskScope, kind: str) -> None:
+        self._failures[task_scope, kind] += 1
+        if not self._most or task_scope in self._stopped or self._failures[task_scope, kind] < self._most:
             return
-        self._stopped[purpose] = f"{kind}, {self._most} times in a row (CAPSOLVER_MAX_REJECTIONS)"
+        self._stopped[task_scope] = f"{kind}, {self._most} times in a row (CAPSOLVER_MAX_REJECTIONS)"
         self._count("breaker/stopped_sites", 1)
-        logger.warning("No more %s is solved for %s: %s", purpose.family, purpose.site, self._stopped[purpose])
+        logger.warning("No more %s is solved for %s: %s", task_scope.family, task_scope.site, self._stopped[task_scope])

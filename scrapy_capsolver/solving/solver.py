@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from scrapy_capsolver.solving.account import Account
     from scrapy_capsolver.solving.breaker import Breaker
     from scrapy_capsolver.solving.clock import Clock
-    from scrapy_capsolver.solving.job import Job, Note
+    from scrapy_capsolver.solving.job import Job, ResumeToken
     from scrapy_capsolver.solving.ledger import Ledger, Receipt
     from scrapy_capsolver.solving.limits import Limits
     from scrapy_capsolver.solving.site_breaker import SiteStops
@@ -131,14 +131,14 @@ class Solver:
         solving = Deferred.fromCoroutine(self._attempts(job))
 
         def strike() -> None:
-            job.overdue = True
+            job.timed_out = True
             solving.cancel()
 
         deadline = Deadline(self._clock, self._breaker, self._timeout, strike)
         try:
             return replace(await solving, seconds=deadline.spent)
         except CancelledError:
-            if not job.overdue:
+            if not job.timed_out:
                 raise
             if not job.attempts and self._limits.is_away:
                 raise store_away(self._timeout) from None
@@ -154,7 +154,7 @@ class Solver:
     async def _attempts(self, job: Job) -> Solved:
         """One after the other, until one brings a solution or an error that is final."""
         while True:
-            self._stops.check(job.purpose)
+            self._stops.check(job.task_scope)
             trial = await self._breaker.admit()
             try:
                 solved = await self._attempt(job, trial=trial)
@@ -199,19 +199,19 @@ class Solver:
         self._resume(job, note)
         return True
 
-    def _resume(self, job: Job, note: Note) -> None:
+    def _resume(self, job: Job, note: ResumeToken) -> None:
         self._count("tasks/resumed", 1)
         job.attempts += 1
         job.receipt, job.open_mark = note.receipt, note.mark
         job.open_task = self._earlier(note)
 
-    def _earlier(self, note: Note) -> OpenTask:
+    def _earlier(self, note: ResumeToken) -> OpenTask:
         created = self._clock.seconds() - note.age
         return OpenTask(note.receipt.type, note.receipt.task, created, queries=note.queries, resumed=True)
 
     async def _create(self, job: Job, task: dict[str, Any], *, trial: int) -> Reply | None:
         """Send createTask. It is sent again only where no task can have come of it: None says so."""
-        receipt = self._ledger.receipt(job.purpose, task["type"])
+        receipt = self._ledger.receipt(job.task_scope, task["type"])
 
         def waits() -> None:
             """For the end of other tasks, and they must not wait for this one's trial."""
@@ -253,7 +253,7 @@ class Solver:
             try:
                 reply = await call.wait()
             except CancelledError:
-                if job.overdue:
+                if job.timed_out:
                     call.cancel()
                     raise
                 cancelled = True
@@ -265,10 +265,10 @@ class Solver:
             self._free(job)
             if cancelled:
                 raise CancelledError from None
-            job.unconnected += 1
-            if job.unconnected == CONNECT_TRIES:
+            job.connect_failures += 1
+            if job.connect_failures == CONNECT_TRIES:
                 raise CapSolverUnavailableError(f"createTask: {error}", attempts=job.attempts) from None
-            await sleep(self._clock, _CONNECT_BACK_OFF * 2 ** (job.unconnected - 1))
+            await sleep(self._clock, _CONNECT_BACK_OFF * 2 ** (job.connect_failures - 1))
             return None
         fault = reply.fault
         if fault is not None and not fault.in_envelope and fault.rule.action is Action.POLL:
@@ -348,7 +348,7 @@ class Solver:
             return
         if rule.action is Action.REQUEST or seen >= rule.times or job.attempts >= job.attempts_allowed:
             if rule.error is UnsolvableCaptchaError:
-                self._stops.failed(job.purpose, REFUSED)
+                self._stops.failed(job.task_scope, REFUSED)
             raise error
 
     def _settle(self, reply: Reply, job: Job) -> Solved:
@@ -359,7 +359,7 @@ class Solver:
         self._ledger.paid(receipt)
         self._limits.settle(receipt, charged=True)
         job.receipt = job.open_task = None
-        self._stops.succeeded(job.purpose, REFUSED)
+        self._stops.succeeded(job.task_scope, REFUSED)
         if not reply.solution:
             self._ledger.wasted(receipt, "no_solution")
             raise UnsolvableCaptchaError(
@@ -407,14 +407,14 @@ class Solver:
 
     # Between two runs of a crawl
 
-    def adopt(self, note: Note) -> None:
+    def adopt(self, note: ResumeToken) -> None:
         """An earlier run left this task open: it counts as paid, unless its result says otherwise."""
         if note.receipt.task not in self._adopted and not self._limits.is_shared:
             self._adopted.add(note.receipt.task)
             self._ledger.adopted(note.receipt)
             self._limits.charge(note.receipt)
 
-    async def watch(self, note: Note) -> Reply | None:
+    async def watch(self, note: ResumeToken) -> Reply | None:
         """What becomes of a task that nobody waits for any more; None where CapSolver does not tell."""
         try:
             return await self.poller.result_of(self._earlier(note))

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scrapy.http import HtmlResponse
 
-from scrapy_capsolver._request.detection import find_challenge
+from scrapy_capsolver._request.detection import detect_challenge
 from scrapy_capsolver._request.flag import parse_flag
 from scrapy_capsolver.commands._console import say_json
 from scrapy_capsolver.commands.detect import _describe, _show
@@ -91,7 +91,7 @@ def test_every_flag_that_is_shown_has_its_captcha_solved(name: str) -> None:
             continue
         flag = parse_flag(one["flag"], "flag")
         assert flag is not None
-        challenge = find_challenge(response, flag, tried=False)
+        challenge = detect_challenge(response, flag, tried=False)
         assert challenge is not None
         assert (challenge.family, dict(challenge.params)) == (one["family"], one["parameters"])
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scrapy import FormRequest, Request
 from scrapy.http import HtmlResponse, JsonRequest
 
-from scrapy_capsolver._utils.urls import may_send, origin_of, same_site, site_of, without_secrets
+from scrapy_capsolver._utils.urls import may_send, origin_of, registrable_domain, same_site, without_secrets
 from scrapy_capsolver.errors import CaptchaConfigurationError, UnsolvableCaptchaError, UnsupportedCaptchaError
 from scrapy_capsolver.families import Challenge, FormSubmission, Inject, SolutionKind, detect, family
 
@@ -453,7 +453,7 @@ def test_the_field_of_the_answer_is_no_other_question():
     ],
 )
 def test_site_of(url, site):
-    assert site_of(url) == site
+    assert registrable_domain(url) == site
 
 
 def test_same_site():

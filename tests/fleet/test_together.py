@@ -11,14 +11,14 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from scrapy_capsolver._crawl.cluster import Together
+from scrapy_capsolver._crawl.cluster import ClusterCoordinator
 from scrapy_capsolver.api.replies import Reply, read_reply
 from scrapy_capsolver.report.record import Record
 from scrapy_capsolver.solving.breaker import Breaker
 from scrapy_capsolver.stores.redis.reservations import Left
 
 if TYPE_CHECKING:
-    from scrapy_capsolver.solving.job import Note
+    from scrapy_capsolver.solving.job import ResumeToken
 
 LEFT = Left("r", "t", "T", "shop.example", "turnstile", 100, "m", 20.0)
 
@@ -29,7 +29,7 @@ class Crawl:
     def __init__(self) -> None:
         self.said: list[tuple[Any, ...]] = []
         self.counts: Counter[str] = Counter()
-        self.asked: list[Note] = []
+        self.asked: list[ResumeToken] = []
         self.answer: Deferred[Reply | None] = Deferred()
         self.poller = SimpleNamespace(times={}, took=None)
 
@@ -42,7 +42,7 @@ class Crawl:
         self.on_orphan: Any = None
         fleet: Any = self
         solver: Any = self
-        self.together = Together(
+        self.together = ClusterCoordinator(
             fleet,
             "s",
             solver,
@@ -53,7 +53,7 @@ class Crawl:
     def _count(self, name: str, value: float) -> None:
         self.counts[name] += value  # type: ignore[assignment]
 
-    async def watch(self, note: Note) -> Reply | None:
+    async def watch(self, note: ResumeToken) -> Reply | None:
         self.asked.append(note)
         return await self.answer
 

@@ -17,7 +17,7 @@ from scrapy.utils.defer import deferred_f_from_coro_f
 from scrapy.utils.test import get_crawler
 
 from scrapy_capsolver._request.flag import parse_flag
-from scrapy_capsolver._request.state import KEY, Trail, bare, fingerprint, note_origin
+from scrapy_capsolver._request.state import KEY, RequestState, bare, fingerprint, note_origin
 from scrapy_capsolver.integrations.scrapy_redis import Scheduler
 from tests.crawls import crawl, simulator
 from tests.documents import blocks
@@ -132,17 +132,22 @@ def solved(scheduler: Any, number: int = 1, priority: int = 0, *, run: str | Non
         headers={**asked.headers, "Content-Type": "application/x-www-form-urlencoded", "X-Captcha": TOKEN},
         cookies=[{"name": "session", "value": "of this process"}],
     )
-    trail = Trail(1, note_origin(asked, ["Content-Type", "X-Captcha"]), ticket="t1", receipt=RECEIPT)
-    trail.carrier, trail.expires, trail.uncached, trail.raised = fingerprint(again), time.time() + 100, True, True
-    trail.run = scheduler._run if run is None else run
-    trail.write(again)
+    state = RequestState(1, note_origin(asked, ["Content-Type", "X-Captcha"]), solution_id="t1", receipt=RECEIPT)
+    state.carrier_fingerprint, state.expires, state.uncached, state.raised = (
+        fingerprint(again),
+        time.time() + 100,
+        True,
+        True,
+    )
+    state.run = scheduler._run if run is None else run
+    state.write(again)
     return again
 
 
 def cleared(scheduler: Any, number: int, priority: int = 0) -> Request:
     """The same without a token: its clearance is put on when it is sent."""
     again = page(number, priority, callback=scheduler.spider.parse).replace(dont_filter=True)
-    Trail(1, cleared=True, wears=True, raised=True, run=scheduler._run).write(again)
+    RequestState(1, cleared=True, allow_clearances=True, raised=True, run=scheduler._run).write(again)
     return again
 
 
@@ -186,7 +191,7 @@ def test_what_was_solved_here_stays_here(opened: Make, client: Any) -> None:
 def test_what_was_not_solved_here_goes_through_the_shared_queue(opened: Make, client: Any, run: str) -> None:
     a = opened("a")
     request = page(1)
-    Trail(1, wears=True, run=run).write(request)
+    RequestState(1, allow_clearances=True, run=run).write(request)
     for one in (request, page(2)):
         a.enqueue_request(one)
     assert client.zcard("shop:requests") == 2
@@ -249,21 +254,21 @@ def test_the_copy_in_redis_asks_anew_and_has_no_token(opened: Make, client: Any,
     assert copy.dont_filter
     assert copy.meta["capsolver"] == flag
     assert parse_flag(copy.meta["capsolver"], "meta") == parse_flag(flag, "meta")
-    trail = Trail.of(copy)
-    assert trail == Trail(1, trail.origin, uncached=True, raised=True)
-    assert trail.origin == Trail.of(solved(a, 1, 7, **values)).origin
+    state = RequestState.of(copy)
+    assert state == RequestState(1, state.origin, uncached=True, raised=True)
+    assert state.origin == RequestState.of(solved(a, 1, 7, **values)).origin
 
 
 def test_a_body_and_a_class_of_its_own_come_back(opened: Make, client: Any, serializer: str) -> None:
     a = opened("a", SCHEDULER_SERIALIZER=serializer)
     asked = FormRequest("https://shop.example/1", formdata={"q": "é"}, method="POST", dont_filter=True)
     again = asked.replace(body=asked.body + f"&token={TOKEN}\xff".encode("latin-1"))
-    Trail(2, note_origin(asked), carrier=fingerprint(again), run="a", raised=True).write(again)
+    RequestState(2, note_origin(asked), carrier_fingerprint=fingerprint(again), run="a", raised=True).write(again)
     a.enqueue_request(again)
     (encoded,) = copies(a, client)
     copy = a.queue._decode_request(encoded)
     assert (type(copy), copy.body, copy.headers) == (FormRequest, asked.body, asked.headers)
-    assert Trail.of(copy).attempts == 2
+    assert RequestState.of(copy).attempts == 2
 
 
 def test_a_redirect_of_what_carried_the_token_is_copied_without(opened: Make, client: Any) -> None:
@@ -283,18 +288,18 @@ def test_an_answer_that_is_for_the_spider_is_asked_for_anew_elsewhere(opened: Ma
     """It is in the memory of this process alone."""
     a = opened("a")
     again = page(1).replace(dont_filter=True)
-    Trail(1, ticket="t1", handed=True, raised=True, uncached=True, run="a").write(again)
+    RequestState(1, solution_id="t1", handed=True, raised=True, uncached=True, run="a").write(again)
     a.enqueue_request(again)
     copy = a.queue._decode_request(*copies(a, client))
-    assert Trail.of(copy) == Trail(1, raised=True, uncached=True)
-    assert Trail.of(a.next_request()).handed
+    assert RequestState.of(copy) == RequestState(1, raised=True, uncached=True)
+    assert RequestState.of(a.next_request()).handed
 
 
 def test_without_a_token_the_copy_is_the_request_with_its_open_task(opened: Make, client: Any, serializer: str) -> None:
     a = opened("a", SCHEDULER_SERIALIZER=serializer)
     again = cleared(a, 1)
     task = {**RECEIPT, "mark": "m", "created": 1.5, "queries": 2}
-    Trail(1, cleared=True, open_task=task, stopped=True, run="a").write(again)
+    RequestState(1, cleared=True, open_task=task, stopped=True, run="a").write(again)
     a.enqueue_request(again)
     copy = a.queue._decode_request(*copies(a, client))
     assert copy.to_dict(spider=a.spider) == again.to_dict(spider=a.spider)

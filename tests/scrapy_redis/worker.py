@@ -19,7 +19,7 @@ from scrapy.downloadermiddlewares import cookies
 from scrapy.exceptions import DontCloseSpider
 from twisted.internet.task import LoopingCall
 
-from scrapy_capsolver._request.state import Trail, fingerprint
+from scrapy_capsolver._request.state import RequestState, fingerprint
 from scrapy_capsolver.integrations.scrapy_redis import Scheduler
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Worker(scrapy.Spider):
         self.tell("failed", repr(failure.value))
 
     def scheduled(self, request: Any) -> None:
-        if Trail.of(request).attempts:
+        if RequestState.of(request).attempts:
             self.tell("kept", fingerprint(request))
             if self.pauses:
                 self.pauses = False
@@ -85,7 +85,7 @@ class Worker(scrapy.Spider):
             self.crawler.engine.unpause()
 
     def reached(self, request: Any) -> None:
-        if Trail.of(request).attempts:
+        if RequestState.of(request).attempts:
             self.tell("sent", fingerprint(request))
 
     def empty(self) -> None:

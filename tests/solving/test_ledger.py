@@ -4,13 +4,13 @@ from collections import Counter
 
 import pytest
 
-from scrapy_capsolver.solving.ledger import Ledger, Purpose, Receipt
+from scrapy_capsolver.solving.ledger import Ledger, Receipt, TaskScope
 from scrapy_capsolver.stores import MemoryStore
 from scrapy_capsolver.stores.base import Spend, TaskRow
 
 PRICES = {"A": 0.8, "B": 1.2}
-ONE = Purpose("one.example", "recaptcha_v2")
-TWO = Purpose("two.example", "turnstile")
+ONE = TaskScope("one.example", "recaptcha_v2")
+TWO = TaskScope("two.example", "turnstile")
 
 
 class Book(MemoryStore):
@@ -32,8 +32,8 @@ class Book(MemoryStore):
     async def spend(self, entry: Spend, *, closes: str, reservation: str = "", wasted: bool = False) -> None:
         self.spent.append((entry, closes))
 
-    def begin(self, purpose: Purpose = ONE, task_type: str = "A", task_id: str = "t") -> Receipt:
-        receipt = self.ledger.receipt(purpose, task_type, task_id)
+    def begin(self, task_scope: TaskScope = ONE, task_type: str = "A", task_id: str = "t") -> Receipt:
+        receipt = self.ledger.receipt(task_scope, task_type, task_id)
         self.ledger.opened(receipt)
         return receipt
 
@@ -123,7 +123,7 @@ def test_an_unknown_price_is_told_once_and_is_in_no_sum(caplog: pytest.LogCaptur
 def test_sums_are_exact_and_sites_are_told_up_to_a_number() -> None:
     book = Book()
     for n in range(3000):
-        book.ledger.paid(book.begin(Purpose(f"{n % 30}.example", "turnstile"), "B" if n % 30 < 5 else "A"))
+        book.ledger.paid(book.begin(TaskScope(f"{n % 30}.example", "turnstile"), "B" if n % 30 < 5 else "A"))
     book.ledger.close()
     sites = {name: value for name, value in book.counts.items() if name.startswith("cost_usd/site/")}
     assert len(sites) == 20
@@ -135,4 +135,4 @@ def test_sums_are_exact_and_sites_are_told_up_to_a_number() -> None:
 def test_a_receipt_is_plain_data() -> None:
     receipt = Book().begin(TWO, "B")
     assert Receipt(**receipt.to_dict()) == receipt
-    assert receipt.purpose == TWO
+    assert receipt.task_scope == TWO

@@ -5,11 +5,11 @@ from collections import Counter
 import pytest
 
 from scrapy_capsolver.errors import UnsolvableCaptchaError
-from scrapy_capsolver.solving.ledger import Purpose
+from scrapy_capsolver.solving.ledger import TaskScope
 from scrapy_capsolver.solving.site_breaker import REFUSED, REJECTED, SiteStops
 
-ONE = Purpose("one.example", "turnstile")
-OTHERS = [Purpose("one.example", "recaptcha_v2"), Purpose("two.example", "turnstile")]
+ONE = TaskScope("one.example", "turnstile")
+OTHERS = [TaskScope("one.example", "recaptcha_v2"), TaskScope("two.example", "turnstile")]
 
 
 class Sites(SiteStops):
@@ -17,9 +17,9 @@ class Sites(SiteStops):
         self.counts: Counter[str] = Counter()
         super().__init__(most, lambda name, value: self.counts.update({name: int(value)}))
 
-    def stopped(self, purpose: Purpose = ONE) -> bool:
+    def stopped(self, task_scope: TaskScope = ONE) -> bool:
         try:
-            self.check(purpose)
+            self.check(task_scope)
         except UnsolvableCaptchaError:
             return True
         return False

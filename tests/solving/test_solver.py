@@ -22,8 +22,8 @@ from scrapy_capsolver.errors import (
 )
 from scrapy_capsolver.solving.account import Account
 from scrapy_capsolver.solving.breaker import Breaker
-from scrapy_capsolver.solving.job import Job, Note
-from scrapy_capsolver.solving.ledger import Ledger, Purpose, Receipt
+from scrapy_capsolver.solving.job import Job, ResumeToken
+from scrapy_capsolver.solving.ledger import Ledger, Receipt, TaskScope
 from scrapy_capsolver.solving.limits import Limits
 from scrapy_capsolver.solving.site_breaker import SiteStops
 from scrapy_capsolver.solving.solver import CREATES_IN_FLIGHT, Solved, Solver
@@ -39,7 +39,7 @@ READY = Reply(status="ready", task_id="t", solution={"gRecaptchaResponse": "toke
 
 
 def job(attempts: int = 3, task: dict[str, Any] = TASK, site: str = "site.example", **values: Any) -> Job:
-    return Job(Purpose(site, "recaptcha_v2"), lambda said: succeed(task), attempts, **values)
+    return Job(TaskScope(site, "recaptcha_v2"), lambda said: succeed(task), attempts, **values)
 
 
 def fault(code: str, description: str = "") -> Reply:
@@ -352,7 +352,7 @@ def test_a_failing_task_maker_is_the_callers_error_and_nothing_is_created() -> N
     def broken(said: str) -> Deferred[dict[str, Any]]:
         raise UnsupportedCaptchaError("no image")
 
-    script.solver().solve(Job(Purpose("site.example", "raw"), broken, 3)).addBoth(outcome.append)
+    script.solver().solve(Job(TaskScope("site.example", "raw"), broken, 3)).addBoth(outcome.append)
     assert str(outcome[0].value) == "no image"
     assert script.tasks == []
 
@@ -373,11 +373,13 @@ def resumed(created: float, queries: int = 0, mark: str = "m") -> tuple[Script, 
     """What becomes of a job that an earlier run left with an open task, ``created`` at that time."""
     script = Script(results=[ANSWER])
     solver = script.solver()
-    note = Note(Receipt("earlier", TASK["type"], "site.example", "recaptcha_v2", 800_000), mark, created, queries)
+    note = ResumeToken(
+        Receipt("earlier", TASK["type"], "site.example", "recaptcha_v2", 800_000), mark, created, queries
+    )
     solver.adopt(note)
     solver.adopt(note)  # another request has it, too
     outcome: list[Any] = []
-    solver.solve(job(mark=lambda task: "m", resume=Note.of(note.to_dict()))).addBoth(outcome.append)
+    solver.solve(job(mark=lambda task: "m", resume=ResumeToken.of(note.to_dict()))).addBoth(outcome.append)
     for _ in range(400):
         script.clock.advance(0.1)
     script.ledger.close()
@@ -407,7 +409,7 @@ def test_one_that_is_too_old_or_used_up_or_another_is_abandoned(age: float, quer
 def test_a_pause_that_is_over_does_not_keep_the_one_who_tries_from_its_own_task() -> None:
     script = Script(results=[ANSWER])
     solver = script.solver()
-    note = Note(Receipt("earlier", TASK["type"], "site.example", "recaptcha_v2", 800_000), "m", time.time(), 0)
+    note = ResumeToken(Receipt("earlier", TASK["type"], "site.example", "recaptcha_v2", 800_000), "m", time.time(), 0)
     solver.adopt(note)
     script.breaker.answered(fault("ERROR_RATE_LIMIT").fault)
     outcome: list[Any] = []
@@ -421,7 +423,7 @@ def test_a_pause_that_is_over_does_not_keep_the_one_who_tries_from_its_own_task(
 def test_one_that_ends_without_a_result_is_made_anew() -> None:
     script = Script(results=[Reply(status="processing")] * 3 + [ANSWER])
     solver = script.solver()
-    note = Note(Receipt("earlier", TASK["type"], "site.example", "recaptcha_v2", 800_000), "m", time.time(), 118)
+    note = ResumeToken(Receipt("earlier", TASK["type"], "site.example", "recaptcha_v2", 800_000), "m", time.time(), 118)
     solver.adopt(note)
     outcome: list[Any] = []
     solver.solve(job(mark=lambda task: "m", resume=note)).addBoth(outcome.append)
@@ -434,7 +436,7 @@ def test_one_that_ends_without_a_result_is_made_anew() -> None:
 def test_a_task_is_taken_up_once() -> None:
     script = Script(results=[ANSWER])
     solver = script.solver()
-    note = Note(Receipt("earlier", TASK["type"], "site.example", "recaptcha_v2", 800_000), "m", time.time(), 0)
+    note = ResumeToken(Receipt("earlier", TASK["type"], "site.example", "recaptcha_v2", 800_000), "m", time.time(), 0)
     solver.adopt(note)
     outcomes: list[Any] = []
     for _ in range(2):
@@ -475,13 +477,15 @@ class Distant(Limits):
 
     is_shared = True
 
-    def __init__(self, clock: Clock, left: Note | None = None) -> None:
+    def __init__(self, clock: Clock, left: ResumeToken | None = None) -> None:
         super().__init__(max_solves=None, max_solves_per_domain=None, budget=None, exhausted=lambda name: None)
         self._clock = clock
         self._left = left
         self.marks: list[str] = []
 
-    async def reserve(self, receipt: Receipt, mark: str = "", waits: Callable[[], None] = lambda: None) -> Note | None:
+    async def reserve(
+        self, receipt: Receipt, mark: str = "", waits: Callable[[], None] = lambda: None
+    ) -> ResumeToken | None:
         self.marks.append(mark)
         await deferLater(self._clock, 0.3)  # type: ignore[arg-type]
         left, self._left = self._left, None
@@ -509,9 +513,9 @@ def test_a_task_that_another_worker_left_is_gone_on_with() -> None:
     receipt = Receipt("t", TASK["type"], "site.example", "recaptcha_v2", 800_000, "r")
     script = Script()
     solver = script.solver()
-    distant = solver._limits = Distant(script.clock, Note(receipt, "m", time.time() - 20, 0))
+    distant = solver._limits = Distant(script.clock, ResumeToken(receipt, "m", time.time() - 20, 0))
     outcome: list[Any] = []
-    solver.solve(job(mark=lambda task: "m", resume=Note(receipt, "m", time.time(), 0))).addBoth(outcome.append)
+    solver.solve(job(mark=lambda task: "m", resume=ResumeToken(receipt, "m", time.time(), 0))).addBoth(outcome.append)
     for _ in range(100):
         script.clock.advance(0.1)
     assert distant.marks == ["m"]  # what the request brought along was not taken up without asking
@@ -530,7 +534,9 @@ def test_a_task_that_nobody_waits_for_is_asked_after(result: Reply, status: str 
     script = Script(results=[result])
     receipt = Receipt("t", TASK["type"], "site.example", "recaptcha_v2", 800_000, "r")
     outcome: list[Any] = []
-    Deferred.fromCoroutine(script.solver().watch(Note(receipt, "m", time.time() - 130, 0))).addBoth(outcome.append)
+    Deferred.fromCoroutine(script.solver().watch(ResumeToken(receipt, "m", time.time() - 130, 0))).addBoth(
+        outcome.append
+    )
     for _ in range(200):
         script.clock.advance(0.1)
     assert outcome[0].status == status

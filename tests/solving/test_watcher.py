@@ -10,8 +10,8 @@ from twisted.internet.defer import Deferred
 
 from scrapy_capsolver.api.replies import Reply
 from scrapy_capsolver.solving.feedback import Feedback
-from scrapy_capsolver.solving.job import Note
-from scrapy_capsolver.solving.ledger import Ledger, Purpose, Receipt
+from scrapy_capsolver.solving.job import ResumeToken
+from scrapy_capsolver.solving.ledger import Ledger, Receipt, TaskScope
 from scrapy_capsolver.solving.outcomes import Outcomes
 from scrapy_capsolver.solving.site_breaker import SiteStops
 from scrapy_capsolver.solving.solver import Solved
@@ -57,7 +57,7 @@ def test_each_entry_of_the_ledger_and_each_verdict_is_told_once() -> None:
     outcomes = Outcomes(ledger, SiteStops(0, ignore), Feedback(nobody, nobody, ignore, enabled=False), ignore)
 
     def receipt(task: str) -> Receipt:
-        return ledger.receipt(Purpose("a.example", "turnstile"), "T", task)
+        return ledger.receipt(TaskScope("a.example", "turnstile"), "T", task)
 
     for name in ("accepted", "rejected", "handed", "expired", "left"):
         ledger.paid(receipt(name))
@@ -121,8 +121,8 @@ def test_where_nobody_waited_there_is_none() -> None:
 def test_what_an_earlier_run_waited_for_has_none() -> None:
     script, outcome = Script(), []
     solver = script.solver()
-    receipt = script.ledger.receipt(Purpose("site.example", "recaptcha_v2"), "ReCaptchaV2TaskProxyLess", "t")
-    note = Note(receipt, "m", time.time() - 20, 3)
+    receipt = script.ledger.receipt(TaskScope("site.example", "recaptcha_v2"), "ReCaptchaV2TaskProxyLess", "t")
+    note = ResumeToken(receipt, "m", time.time() - 20, 3)
     solver.solve(job(mark=lambda task: "m", resume=note)).addBoth(outcome.append)
     for _ in range(50):
         script.clock.advance(0.1)

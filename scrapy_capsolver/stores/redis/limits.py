@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from scrapy_capsolver.errors import store_fails
-from scrapy_capsolver.solving.job import Note
+from scrapy_capsolver.solving.job import ResumeToken
 from scrapy_capsolver.solving.ledger import NANO, Receipt
 from scrapy_capsolver.solving.limits import reached, unknown_price
 from scrapy_capsolver.stores.redis.connection import ScriptError, StoreAwayError
@@ -53,7 +53,9 @@ class SharedLimits:
     def keep_in(self, state: dict[str, Any], key: str) -> None:
         """Not in ``spider.state``: the store outlives a run."""
 
-    async def reserve(self, receipt: Receipt, mark: str = "", waits: Callable[[], None] = lambda: None) -> Note | None:
+    async def reserve(
+        self, receipt: Receipt, mark: str = "", waits: Callable[[], None] = lambda: None
+    ) -> ResumeToken | None:
         """See :meth:`Limits.reserve <.limits.Limits.reserve>`; here, another worker's task may come in place of a new one.
 
         Raises :class:`CaptchaStoreError` too.
@@ -97,7 +99,7 @@ class SharedLimits:
             self._fleet.reservations.finish(receipt.reservation, None, charged=False)
 
 
-def note_of(left: Left) -> Note:
+def note_of(left: Left) -> ResumeToken:
     """What a worker left, as if an earlier run of this one had."""
     receipt = Receipt(left.task, left.type, left.site, left.family, left.nano or None, left.id)
-    return Note(receipt, left.mark, time.time() - left.age, 0)
+    return ResumeToken(receipt, left.mark, time.time() - left.age, 0)

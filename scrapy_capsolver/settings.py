@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from scrapy_capsolver._utils.urls import canonical_host
 from scrapy_capsolver.stores.base import StoreError
 from scrapy_capsolver.stores.redis.address import Address, is_redis
 
@@ -321,10 +322,9 @@ def _domains(settings: BaseSettings) -> tuple[str, ...]:
     names = value.split(",") if isinstance(value, str) else value
     if not isinstance(names, (list, tuple, set, frozenset)) or not all(isinstance(name, str) for name in names):
         raise _wrong("ALLOWED_DOMAINS", value, "a list of domains, or a text of them with commas")
-    domains = tuple(name.strip().lower().strip(".") for name in names if name.strip())
-    for domain in domains:
-        if any(character in domain for character in "/:@ ") and not _is_address(domain):
-            raise _wrong("ALLOWED_DOMAINS", value, "domains such as example.com, without scheme, port or path")
+    domains = tuple(canonical_host(name.strip().strip("[]").lstrip(".")) for name in names if name.strip())
+    if not all(domains):
+        raise _wrong("ALLOWED_DOMAINS", value, "domains such as example.com, without scheme, port or path")
     return domains
 
 
@@ -343,14 +343,6 @@ def _user_agents(settings: BaseSettings) -> tuple[str, ...]:
     ):
         raise _wrong("USER_AGENTS", value, allowed)
     return tuple(agent.strip() for agent in value if agent.strip())
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _prices(settings: BaseSettings) -> dict[str, float]:

@@ -568,6 +568,26 @@ def test_cookie_and_user_agent_are_on_while_it_is_on_the_wire_alone() -> None:
     assert wearing.clearing.accepted(request) == {"cookies": {"datadome": "a"}, "userAgent": "theirs"}
 
 
+@pytest.mark.parametrize(
+    "url", ["https://www.example.com:8443/", "http://www.example.com:8080/", "https://evil.example/"]
+)
+def test_another_port_is_another_place(url: str) -> None:
+    """Stricter than a cookie: what listens on another port may be another's."""
+    wearing = Wearing(datadome=replace(ONE, secure=False))
+    request = wearing.send(url)
+    assert "Cookie" not in request.headers
+    assert not wearing.clearing.holds(request, "datadome")
+
+
+def test_a_clearance_is_of_one_address_in_all_its_spellings() -> None:
+    wearing = Wearing()
+    keys = {
+        wearing.identity.key_of(Request(f"http://{host}:8000/", meta={"proxy": None}))
+        for host in ("10.0.0.1", "10.1", "0xa.1", "167772161", "[::ffff:10.0.0.1]", "10.0.0.1.")
+    }
+    assert [(key.site, key.scope) for key in keys] == [("10.0.0.1:8000", "10.0.0.1:8000")]
+
+
 def test_what_was_earned_over_https_does_not_go_over_http() -> None:
     wearing = Wearing(datadome=ONE)
     plain = "http://www.example.com/"

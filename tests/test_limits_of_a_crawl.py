@@ -76,6 +76,36 @@ def refused(done: Crawl) -> list[BaseException]:
     return [error for error in done.errors if type(error) is CaptchaBudgetError]
 
 
+ADDRESSES = ["127.0.0.1", "127.1", "0x7f.1", "2130706433", "0177.0.0.1", "127.0.0.01"]
+"""Spellings that a host's resolver reads as one address, whoever reads them."""
+
+
+@deferred_f_from_coro_f
+async def test_spellings_of_an_address_share_a_limit() -> None:
+    """A page that links to itself by another spelling gets no limit of its own."""
+    async with simulator() as capsolver:
+        port = capsolver.site_url.rpartition(":")[2]
+        urls = [f"http://{host}:{port}/recaptcha-v2/{n}" for n, host in enumerate(ADDRESSES * 2)]
+        requests = [Request(url, meta={"capsolver": True}) for url in urls]
+        done = await crawl(capsolver, requests, CAPSOLVER_MAX_SOLVES_PER_DOMAIN=3)
+        assert len(done.responses) == capsolver.state()["tasks"]["paid"] == 3
+        assert len(refused(done)) == len(urls) - 3
+        assert [name for name in done.ours() if name.startswith("cost_usd/site/")] == ["cost_usd/site/127.0.0.1"]
+
+
+@deferred_f_from_coro_f
+async def test_spellings_of_an_address_share_their_rejections() -> None:
+    async with simulator() as capsolver:
+        port = capsolver.site_url.rpartition(":")[2]
+        urls = [f"http://{host}:{port}/reject/recaptcha-v2/{n}" for n, host in enumerate(ADDRESSES)]
+        requests = [Request(url, meta={"capsolver": True}) for url in urls]
+        done = await crawl(
+            capsolver, requests, CAPSOLVER_MAX_REJECTIONS=2, CAPSOLVER_RETRY_TIMES=0, CAPSOLVER_CONCURRENCY=1
+        )
+        assert capsolver.state()["tasks"]["paid"] in {2, 3}  # one may be under way at the second verdict
+        assert done.ours()["breaker/stopped_sites"] == 1
+
+
 @pytest.mark.parametrize("quirks", [[], ["solve-failed/2"], ["create-bad-request/3"]], ids=str)
 @pytest.mark.parametrize(
     ("limit", "value", "solves"),

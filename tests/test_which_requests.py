@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 from scrapy import Request
 from scrapy.http.request import NO_CALLBACK
+from scrapy.settings import Settings
 from scrapy.utils.defer import deferred_f_from_coro_f
 
+from scrapy_capsolver._request.flag_reader import FlagReader
 from scrapy_capsolver.errors import CaptchaConfigurationError
+from scrapy_capsolver.settings import read_settings
 from tests.crawls import Crawl, crawl, download, simulator
 
 V2 = "ReCaptchaV2TaskProxyLess"
@@ -95,6 +98,21 @@ async def test_allowed_domains_bound_flags_and_auto(caplog: pytest.LogCaptureFix
         assert sorted(map(str, titles(done))) == ["None", "None", "Product 0"]
         assert done.ours()["skipped/domain"] == 2
         assert len([r for r in caplog.records if "CAPSOLVER_ALLOWED_DOMAINS" in r.getMessage()]) == 1
+
+
+@pytest.mark.parametrize(
+    ("domains", "allowed", "skipped"),
+    [
+        ("127.1", ["http://127.0.0.1/", "http://2130706433/", "http://[::ffff:127.0.0.1]/"], ["http://127.0.0.2/"]),
+        ("::1", ["http://[0:0::1]:8000/"], ["http://[::2]/", "http://127.0.0.1/"]),
+        ("b\u00fccher.example", ["http://www.xn--bcher-kva.example./"], ["http://xn--bcher-kva.example.evil.example/"]),
+        ("Shop.Example.", ["https://SHOP.example/", "https://a.shop.example./"], ["https://myshop.example/"]),
+    ],
+)
+def test_allowed_domains_in_any_spelling(domains: str, allowed: list[str], skipped: list[str]) -> None:
+    read = read_settings(Settings({"CAPSOLVER_API_KEY": "CAP-1", "CAPSOLVER_ALLOWED_DOMAINS": domains}))
+    flags = FlagReader(auto=True, allowed_domains=read.allowed_domains, count=lambda name: None)
+    assert [url for url in (*allowed, *skipped) if flags.allows(url)] == allowed
 
 
 @deferred_f_from_coro_f

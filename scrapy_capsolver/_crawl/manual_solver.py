@@ -11,11 +11,11 @@ from scrapy import Request
 from scrapy_capsolver._request.cookies import session_of
 from scrapy_capsolver._request.detection import challenge_of_flag, in_the_authors_words
 from scrapy_capsolver._request.flag import Flag, parse_flag
-from scrapy_capsolver._request.identity import host_of, user_agent_of
+from scrapy_capsolver._request.identity import user_agent_of
 from scrapy_capsolver._request.proxy import proxy_of
 from scrapy_capsolver._request.state import RequestState, asked_for
 from scrapy_capsolver._request.task_builder import NotGatedError, TaskMaker, choose_type
-from scrapy_capsolver._utils.urls import registrable_domain
+from scrapy_capsolver._utils.urls import host_of, registrable_domain
 from scrapy_capsolver.errors import CaptchaConfigurationError, CaptchaError, UnsupportedCaptchaError
 from scrapy_capsolver.families import check_fields, detect, family_of
 from scrapy_capsolver.families import family as family_named

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from scrapy_capsolver._request.identity import host_of
+from scrapy_capsolver._utils.urls import host_of
 from scrapy_capsolver.errors import CaptchaCancelledError, CaptchaError
 from scrapy_capsolver.solving.observer import NullObserver
 

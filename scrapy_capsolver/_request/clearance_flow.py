@@ -10,7 +10,7 @@ from scrapy.utils.defer import maybe_deferred_to_future
 from twisted.internet.defer import Deferred
 
 from scrapy_capsolver._request.clearance_injector import ClearanceInjector
-from scrapy_capsolver._request.identity import host_of, user_agent_of
+from scrapy_capsolver._request.identity import user_agent_of, visited_host
 from scrapy_capsolver._request.task_builder import NotGatedError
 from scrapy_capsolver._utils.urls import is_secure
 from scrapy_capsolver.errors import CaptchaCancelledError, CaptchaError
@@ -146,4 +146,4 @@ class ClearanceFlow:
         return {"cookies": sent.cookies, **({} if sent.agent is None else {"userAgent": sent.agent})}
 
     def _identity(self, request: Request) -> tuple[Key, str]:
-        return self._who.key_of(request), host_of(request.url)
+        return self._who.key_of(request), visited_host(request)

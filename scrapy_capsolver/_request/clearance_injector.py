@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary, WeakSet
 from scrapy import signals
 from scrapy.http.cookies import CookieJar
 
-from scrapy_capsolver._request.identity import host_of
+from scrapy_capsolver._request.identity import visited_host
 from scrapy_capsolver._request.state import KEY
 from scrapy_capsolver._utils.urls import is_secure
 from scrapy_capsolver.families.cookies import cookie_value, set_cookies
@@ -95,7 +95,7 @@ class ClearanceInjector:
 
     def _attach(self, request: Request) -> None:
         key = self._identity.key_of(request)
-        found = self._clearances.of(key, host_of(request.url), secure=is_secure(request.url))
+        found = self._clearances.of(key, visited_host(request), secure=is_secure(request.url))
         newest = sorted(found.values(), key=lambda one: one.solved_at, reverse=True)
         agent = next((one.user_agent for one in newest if one.user_agent is not None), None)
         # Two gates of a site may have been opened with two user agents at once; a request has one.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from scrapy.http.request import NO_CALLBACK
 
 from scrapy_capsolver._request.flag import META_KEY, PLAIN, Flag, parse_flag
+from scrapy_capsolver._utils.urls import host_of
 from scrapy_capsolver.errors import CaptchaError
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class FlagReader:
         domains = self._allowed_domains
         if not domains:
             return True
-        host = (urlsplit(url).hostname or "").rstrip(".")
+        host = host_of(url)
         if any(host == domain or host.endswith(f".{domain}") for domain in domains):
             return True
         if count:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from scrapy_capsolver._request.proxy import digest_of, proxy_of
 from scrapy_capsolver._request.source_address import bind_address, machine
-from scrapy_capsolver._utils.urls import registrable_domain
+from scrapy_capsolver._utils.urls import host_of, registrable_domain, with_port
 from scrapy_capsolver.errors import CaptchaProxyError
 from scrapy_capsolver.stores import Key
 
@@ -27,7 +26,7 @@ class ClientIdentity:
 
     def key_of(self, request: Request) -> Key:
         """The key of the request's clearances, without a family, for the whole of its site."""
-        site, jar = registrable_domain(request.url), request.meta.get("cookiejar")
+        site, jar = with_port(registrable_domain(request.url), request.url), request.meta.get("cookiejar")
         address = self.address_of(request)
         return Key(site, site, "", address, user_agent_of(request), "" if jar is None else repr(jar))
 
@@ -49,5 +48,9 @@ def user_agent_of(request: Request) -> str:
     return (request.headers.get("User-Agent") or b"").decode("latin-1")
 
 
-def host_of(url: str) -> str:
-    return urlsplit(url).hostname or ""
+def visited_host(request: Request) -> str:
+    """Return the host that ``request`` goes to, with its port if that is an unusual one: the scope of a clearance.
+
+    Stricter than a cookie, which goes to all ports of a host.
+    """
+    return with_port(host_of(request.url), request.url)

@@ -14,7 +14,8 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from scrapy_capsolver._request.cookies import with_cookies
 from scrapy_capsolver._request.detection import detect_challenge
 from scrapy_capsolver._request.downloads import fetch_page, fetch_part
-from scrapy_capsolver._request.identity import ClientIdentity, host_of
+from scrapy_capsolver._request.identity import ClientIdentity
+from scrapy_capsolver._utils.urls import host_of
 from scrapy_capsolver.errors import CaptchaProxyError
 from scrapy_capsolver.families import SolutionKind
 from scrapy_capsolver.families.clearance import ClearanceFamily

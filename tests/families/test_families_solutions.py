@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scrapy import FormRequest, Request
 from scrapy.http import HtmlResponse, JsonRequest
 
-from scrapy_capsolver._utils.urls import may_send, origin_of, registrable_domain, same_site, without_secrets
+from scrapy_capsolver._utils.urls import may_send
 from scrapy_capsolver.errors import CaptchaConfigurationError, UnsolvableCaptchaError, UnsupportedCaptchaError
 from scrapy_capsolver.families import Challenge, FormSubmission, Inject, SolutionKind, detect, family
 
@@ -432,44 +432,8 @@ def test_the_field_of_the_answer_is_no_other_question():
 # Sites
 
 
-@pytest.mark.parametrize(
-    ("url", "site"),
-    [
-        ("https://www.shop.example.co.uk/a", "example.co.uk"),
-        ("HTTP://Shop.Example:8080", "shop.example"),
-        ("https://a.b.Example.com.", "example.com"),
-        ("https://a.b.shop.example", "a.b.shop.example"),
-        ("https://me.github.io/x", "me.github.io"),
-        ("https://github.io/", "github.io"),
-        ("http://localhost:8000/", "localhost"),
-        ("http://127.0.0.1:8000/", "127.0.0.1"),
-        ("http://[::1]:8000/", "::1"),
-        ("http://intranet.corp/", "intranet.corp"),
-        ("https://u:p@shop.example/", "shop.example"),
-        ("ftp://shop.example/", ""),
-        ("data:text/html,x", ""),
-        ("http://[", ""),
-        ("", ""),
-    ],
-)
-def test_site_of(url, site):
-    assert registrable_domain(url) == site
-
-
-def test_same_site():
-    assert same_site("https://a.example.com/", "http://b.example.com/")
-    assert not same_site("https://me.github.io/", "https://you.github.io/")
-    assert not same_site("http://10.0.0.1/", "http://10.0.0.2/")
-    assert not same_site("data:", "data:")
-
-
 def test_may_send():
     assert may_send("http://shop.example/", "https://shop.example/")
     assert may_send("http://shop.example/", "http://shop.example/")
     assert not may_send("https://shop.example/", "http://shop.example/")
     assert not may_send("HTTPS://shop.example/", "http://shop.example/")
-
-
-def test_parts_of_addresses():
-    assert origin_of("https://u:p@shop.example:8443/a?b#c") == "https://shop.example:8443"
-    assert without_secrets("https://u:p@shop.example:8443/a?b#c") == "https://shop.example:8443/a?b"

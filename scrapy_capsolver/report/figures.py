@@ -118,6 +118,10 @@ class Step:
     failed: int
     nano_usd: int
 
+    @property
+    def happened(self) -> bool:
+        return bool(self.solved or self.wasted or self.failed)
+
 
 @dataclass(frozen=True, slots=True)
 class Figures:

@@ -36,9 +36,9 @@ def check_target(path: str) -> None:
         raise ReportError("this is a directory")
     if not os.access(folder, os.W_OK | os.X_OK) or (os.path.exists(path) and not os.access(path, os.W_OK)):
         raise ReportError(f"no file can be written there ({os.path.abspath(path)})")
-    if ending in PAGE and (missing := [name for name in ("jinja2", "pygal") if find_spec(name) is None]):
+    if ending in PAGE and find_spec("jinja2") is None:
         raise ReportError(
-            f"a page needs {' and '.join(missing)}: pip install 'scrapy-capsolver[report]'; a .json report needs nothing more"
+            "an .html report needs jinja2: pip install 'scrapy-capsolver[report]'; a .json report does not"
         )
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def title_of(figures: Figures) -> str:
     names = [plain(name) or "a spider without a name" for name in figures.spiders]
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"Captchas of {', '.join(names[:3])}{more}" if names else "Captchas"
+    return f"Captcha report: {', '.join(names[:3])}{more}" if names else "Captcha report"
 
 
 def facts_of(figures: Figures) -> list[str]:

@@ -4,51 +4,60 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from scrapy_capsolver.report.figures import POSSIBLE
-from scrapy_capsolver.report.words import clock, family_name, plain, seconds, share, usd, whole
+from scrapy_capsolver.report.words import clock, duration, family_name, plain, seconds, share, usd, whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from scrapy_capsolver.report.figures import Failure, Figures, Line, Times
+    from scrapy_capsolver.report.figures import Bar, Failure, Figures, Line, Times
 
 MOST_SITES = 100
-"""In a table."""
+"""Rows of a table of sites."""
 FIRST_SITES = 10
+"""Rows of a table of sites that is shown at once."""
+
+Part = tuple[str, float]
+"""A part of a bar: the name of its colour, and its length as a share of the longest bar of the table."""
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Cells are plain text: to be escaped where they go."""
+    """A table of plain text, which is escaped when it is rendered."""
 
     title: str
     columns: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
     texts: frozenset[str] = field(default=frozenset())
-    """Columns that hold words, and not numbers."""
+    """Columns that hold words; the others hold numbers."""
     note: str = ""
+    bars: Sequence[tuple[Part, ...]] = ()
+    """One bar per row, drawn below the row's header; empty if the table has none."""
+    legend: tuple[tuple[str, str], ...] = ()
+    """Colours of the bars and what each stands for."""
 
 
 def sites(figures: Figures, most: int = MOST_SITES) -> Table:
-    """The dearest, and the rest as one."""
-    told = [line for line in figures.sites if line.name][:most]
-    others = len(figures.sites) - len(told)
+    """Return the most expensive sites; a note sums up the others."""
+    shown = [line for line in figures.sites if line.name][:most]
+    others = len(figures.sites) - len(shown)
     note = ""
     if others:
-        rest = figures.total.solved.nano_usd - sum(line.solved.nano_usd for line in told)
-        note = f"The {len(told)} dearest sites. All others together cost {usd(rest)} USD."
-    return _money_table("By site", "Site", [(plain(line.name), *_money(line)) for line in told], note)
+        rest = figures.total.solved.nano_usd - sum(line.solved.nano_usd for line in shown)
+        note = f"The {len(shown)} most expensive sites. All other sites cost {usd(rest)} USD."
+    return _money_table("By site", "Site", [(plain(line.name), line) for line in shown], note)
 
 
 def families(figures: Figures) -> Table:
-    rows = [(family_name(line.name), *_money(line)) for line in figures.families]
-    return _money_table("By family", "Family", rows)
+    return _money_table("By family", "Family", [(family_name(line.name), line) for line in figures.families])
 
 
-def _money_table(title: str, of: str, rows: Sequence[tuple[str, ...]], note: str = "") -> Table:
-    """Without the columns that tell of nothing but zeros."""
+def _money_table(title: str, of: str, lines: Sequence[tuple[str, Line]], note: str = "") -> Table:
+    """Leave out the columns that hold only zeros."""
+    rows = [(name, *_money(line)) for name, line in lines]
     columns = (of, *_MONEY)
     shown = [at for at, name in enumerate(columns) if name not in _RARE or any(row[at] != "0" for row in rows)]
     return Table(
@@ -57,11 +66,21 @@ def _money_table(title: str, of: str, rows: Sequence[tuple[str, ...]], note: str
         [tuple(row[at] for at in shown) for row in rows],
         frozenset({of}),
         note,
+        _bars([(("use", line.used_nano_usd), ("waste", line.wasted.nano_usd)) for _, line in lines]),
+        (("use", "used"), ("waste", "wasted")),
     )
 
 
-_MONEY = ("Solutions", "Spent, USD", "Of no use, USD", "Perhaps charged, USD", "Not solved")
+_MONEY = ("Solutions", "Spent, USD", "Wasted, USD", "Possibly charged, USD", "Not solved")
 _RARE = _MONEY[2:]
+
+
+def _bars(rows: Sequence[tuple[tuple[str, float], ...]]) -> list[tuple[Part, ...]]:
+    """Scale each row's parts by the longest row; no bars if all are zero."""
+    longest = max((sum(value for _, value in row) for row in rows), default=0)
+    if not longest:
+        return []
+    return [tuple((colour, value / longest) for colour, value in row) for row in rows]
 
 
 def _money(line: Line) -> tuple[str, ...]:
@@ -79,26 +98,42 @@ def _money(line: Line) -> tuple[str, ...]:
 def waste(figures: Figures) -> Table:
     rows = [(one.reason, whole(one.tasks), usd(one.nano_usd), one.meaning, one.to_do) for one in figures.waste]
     columns = ("Reason", "Tasks", "USD", "Meaning", "What to do")
-    beside = any(one.reason in POSSIBLE for one in figures.waste)
-    note = (
-        f"{' and '.join(POSSIBLE)} stand beside what was spent: nobody knows whether they were charged."
-        if beside
-        else ""
+    uncertain = any(one.reason in POSSIBLE for one in figures.waste)
+    note = f"{' and '.join(POSSIBLE)} are not part of the money spent: they may not have been charged."
+    return Table(
+        "Wasted, by reason",
+        columns,
+        rows,
+        frozenset({"Reason", "Meaning", "What to do"}),
+        note if uncertain else "",
     )
-    return Table("Of no use, by reason", columns, rows, frozenset({"Reason", "Meaning", "What to do"}), note)
 
 
 def acceptance(figures: Figures) -> Table:
+    """Return the sites' verdicts by family. A ledger knows only rejections, so it has none."""
+    lines = [line for line in figures.families if line.accepted or line.rejected or line.handed_over]
+    if figures.from_ledger:
+        lines = []
+    handed_over = any(line.handed_over for line in lines)
+
     def row(line: Line) -> tuple[str, ...]:
         judged = line.accepted + line.rejected
-        counts = (whole(line.accepted), whole(line.rejected), whole(line.handed_over))
-        return (family_name(line.name), *counts, share(line.accepted, judged))
+        to_spider = (whole(line.handed_over),) if handed_over else ()
+        return (
+            family_name(line.name), share(line.accepted, judged), whole(line.accepted), whole(line.rejected), *to_spider
+        )  # fmt: skip
 
-    lines = [line for line in figures.families if line.accepted or line.rejected or line.handed_over]
-    if figures.from_ledger:  # it knows rejections, and nothing to compare them with
-        lines = []
-    columns = ("Family", "Accepted", "Rejected", "Handed to the spider", "Accepted, of both")
-    return Table("Acceptance", columns, [row(line) for line in lines], frozenset({"Family"}))
+    columns = ("Family", "Accepted, %", "Accepted", "Rejected", *(("To the spider",) if handed_over else ()))
+    bars = _bars([(("use", line.accepted), ("waste", line.rejected), ("other", line.handed_over)) for line in lines])
+    legend = (("use", "accepted"), ("waste", "rejected"), ("other", "to the spider"))
+    return Table(
+        "Acceptance",
+        columns,
+        [row(line) for line in lines],
+        frozenset({"Family"}),
+        bars=bars,
+        legend=legend[: 3 if handed_over else 2],
+    )
 
 
 _TIMES = ("Family", "Number", "Mean", "Half within", "90 % within", "99 % within", "Longest")
@@ -112,8 +147,27 @@ def pick_ups(figures: Figures) -> Table:
     return Table("Seconds to pick up, at most", _TIMES, _times(figures.pick_ups), frozenset({"Family"}))
 
 
+def solve_spread(figures: Figures) -> Table:
+    return _spread("Solves by seconds", figures.solve_bars)
+
+
+def pick_up_spread(figures: Figures) -> Table:
+    return _spread("Pick-ups by seconds, at most", figures.pick_up_bars)
+
+
+def _spread(title: str, bars: Sequence[Bar]) -> Table:
+    rows = [(bar.label, whole(bar.times)) for bar in bars]
+    return Table(
+        title,
+        ("Seconds", "Number"),
+        rows,
+        frozenset({"Seconds"}),
+        bars=_bars([(("use", bar.times),) for bar in bars]),
+    )
+
+
 def _times(times: Sequence[Times]) -> list[tuple[str, ...]]:
-    if len(times) == 2:  # of one family: what is said of all says the same
+    if len(times) == 2:  # one family: the row of all families says the same
         times = times[1:]
     return [
         (
@@ -140,7 +194,7 @@ def failures(figures: Figures) -> Table:
         for (error, code), some in alike.items()
     ]
     columns = ("Error", "Requests", "Family", "For example", "What to do")
-    return Table("Requests that failed", columns, rows, frozenset(columns) - {"Requests"})
+    return Table("Failed requests", columns, rows, frozenset(columns) - {"Requests"})
 
 
 def _sentence(text: str) -> str:
@@ -152,32 +206,38 @@ def refusals(figures: Figures) -> Table:
         (plain(one.code), whole(one.refused), whole(one.failed), plain(one.meaning) or "-") for one in figures.refusals
     ]
     columns = ("Code", "Refused", "Failed", "Meaning")
-    note = "Of createTask, and of tasks. A further attempt made good what is not among the requests that failed."
+    note = "Refused: by createTask. Failed: after the task was created. A later attempt solved those that are not among the failed requests."
     return Table("Errors of CapSolver", columns, rows, frozenset({"Code", "Meaning"}), note)
 
 
 def timeline(figures: Figures) -> Table:
-    with_day = spans_days(figures)
+    with_day = bool(figures.steps) and figures.steps[-1].at // 86400 != figures.steps[0].at // 86400
+    spent = accumulate(step.nano_usd for step in figures.steps)
+    steps = [(step, sum_so_far) for step, sum_so_far in zip(figures.steps, spent, strict=True) if step.happened]
     rows = [
         (
             clock(step.at, with_day=with_day),
             whole(step.solved),
             usd(step.nano_usd),
+            usd(sum_so_far),
             whole(step.wasted),
             whole(step.failed),
         )
-        for step in figures.steps
-        if step.solved or step.wasted or step.failed
+        for step, sum_so_far in steps
     ]
-    columns = ("From, UTC", "Solutions", "Spent, USD", "Of no use", "Requests failed")
-    return Table("Timeline", columns, rows, frozenset({"From, UTC"}), f"In steps of {figures.step_seconds} s.")
-
-
-def spans_days(figures: Figures) -> bool:
-    return bool(figures.steps) and figures.steps[-1].at // 86400 != figures.steps[0].at // 86400
+    columns = ("From, UTC", "Solutions", "Spent, USD", "Spent so far, USD", "Wasted", "Failed requests")
+    return Table(
+        "Timeline",
+        columns,
+        rows,
+        frozenset({"From, UTC"}),
+        f"In steps of {duration(figures.step_seconds)}.",
+        _bars([(("use", step.solved), ("waste", step.wasted), ("other", step.failed)) for step, _ in steps]),
+        (("use", "solutions"), ("waste", "wasted"), ("other", "failed requests")),
+    )
 
 
 def all_tables(figures: Figures) -> list[Table]:
-    """Those that have something to tell, for a report without charts."""
+    """Return the tables that have rows, for a report as text."""
     makers = (sites, families, waste, acceptance, solve_times, pick_ups, failures, refusals)
     return [table for table in (make(figures) for make in makers) if table.rows]

@@ -31,12 +31,12 @@ def _lines(figures: Figures) -> Iterator[str]:
     yield ""
     yield f"Spent            {usd(total.solved.nano_usd)} USD for {whole(total.solved.tasks)} solutions"
     part = share(total.wasted.nano_usd, total.solved.nano_usd)
-    yield f"Of no use        {usd(total.wasted.nano_usd)} USD ({part}), {whole(total.wasted.tasks)} solutions"
+    yield f"Wasted           {usd(total.wasted.nano_usd)} USD ({part}), {whole(total.wasted.tasks)} solutions"
     yield f"Not solved       {whole(total.failed)} tasks, at no charge"
     if not figures.from_ledger:
         judged = total.accepted + total.rejected
         yield f"Accepted         {whole(total.accepted)} of {whole(judged)} ({share(total.accepted, judged)})"
-        yield f"Requests failed  {whole(figures.requests_failed)}"
+        yield f"Failed requests  {whole(figures.requests_failed)}"
     if figures.solves:
         yield f"Time to solve    {seconds(figures.solves[0].median)} s for half of them"
     for remark in remarks_of(figures):

@@ -45,7 +45,7 @@ def path(tmp_path: Path) -> str:
 def test_text(path: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(path) == 0
     shown = capsys.readouterr()
-    assert shown.out.startswith("Captchas of shop\n")
+    assert shown.out.startswith("Captcha report: shop\n")
     assert "By site" in shown.out
     assert shown.err == ""
 
@@ -129,7 +129,7 @@ def test_a_fleet_as_text(seed: Seed, shared: RedisServer, capsys: pytest.Capture
     shown = capsys.readouterr()
     lines = shown.out.splitlines()
     assert lines[0] == f"Run {RUN}: 3 workers, 1 alive, 1 finished, 1 lost"
-    assert "Captchas of shop" in lines
+    assert "Captcha report: shop" in lines
     assert "3 runs or workers" in lines
     assert "By site" in lines
     assert max(map(len, lines[:5])) <= 100
@@ -188,7 +188,7 @@ def test_without_an_address_it_is_the_settings(
     assert run(CAPSOLVER_STORE=shared.url) == 0
     assert capsys.readouterr().out.startswith(f"Run {RUN}: ")
     assert run(path, CAPSOLVER_STORE=shared.url) == 0
-    assert capsys.readouterr().out.startswith("Captchas of shop")
+    assert capsys.readouterr().out.startswith("Captcha report: shop")
 
 
 @pytest.mark.parametrize(

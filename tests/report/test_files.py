@@ -149,8 +149,8 @@ def test_the_target_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_page_needs_the_extra_and_json_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "find_spec", lambda name: None if name == "pygal" else object())
-    with pytest.raises(ReportError, match=r"a page needs pygal: pip install 'scrapy-capsolver\[report\]'"):
+    monkeypatch.setattr(files, "find_spec", lambda name: None if name == "jinja2" else object())
+    with pytest.raises(ReportError, match=r"an .html report needs jinja2: pip install 'scrapy-capsolver\[report\]'"):
         check_target(str(tmp_path / "report.html"))
     write_report(crawl_of(10), str(tmp_path / "report.json"))
 

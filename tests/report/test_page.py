@@ -33,7 +33,9 @@ def table(page: Selector, title: str) -> dict[str, list[str]]:
     condition = f"[normalize-space(caption/text()[1])='{title}']"
     (found,) = page.xpath(f"//section/div//table{condition}") or page.xpath(f"//details//table{condition}")
     return {
-        row.xpath("th/text()[1]").get("").removesuffix("\n"): [cell.xpath("string(.)").get("") for cell in row.xpath("td")]
+        row.xpath("th/text()[1]").get("").removesuffix("\n"): [
+            cell.xpath("string(.)").get("") for cell in row.xpath("td")
+        ]
         for row in found.xpath("tbody/tr")
     }
 

@@ -65,7 +65,8 @@ def test_tox_has_every_python_that_is_promised() -> None:
 def test_the_changelog_names_its_form() -> None:
     text = (ROOT / "CHANGELOG.md").read_text("utf-8")
     headings = re.findall(r"^## (.*)$", text, re.MULTILINE)
-    assert headings[0] == "[Unreleased]"
-    assert all(re.fullmatch(r"\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d", heading) for heading in headings[1:])
+    dated = r"\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d"
+    assert re.fullmatch(rf"\[\d+\.\d+\.\d+\] - unreleased|{dated}", headings[0])
+    assert all(re.fullmatch(dated, heading) for heading in headings[1:])
     kinds = set(re.findall(r"^### (.*)$", text, re.MULTILINE))
     assert kinds <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}

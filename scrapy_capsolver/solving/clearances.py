@@ -165,8 +165,9 @@ class Clearances:
             Deferred.fromCoroutine(self.keep(key, clearance))
 
     async def keep(self, key: Key, clearance: Clearance) -> None:
-        for one in _keys(key, clearance):
-            await self._store.save(one, clearance)
+        # All at once: a store may wait for its file, and the next request must not find only one of them.
+        for saving in [Deferred.fromCoroutine(self._store.save(one, clearance)) for one in _keys(key, clearance)]:
+            await saving
 
     async def drop(self, key: Key, clearance: Clearance) -> None:
         for one in _keys(key, clearance):

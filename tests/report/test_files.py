@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scrapy.settings import Settings
+from scrapy.utils.defer import deferred_f_from_coro_f, maybe_deferred_to_future
 from twisted.internet.defer import Deferred
 
 from scrapy_capsolver.report import files
@@ -57,10 +58,12 @@ def test_a_store_s_ledger_is_read_and_not_changed(tmp_path: Path) -> None:
     assert (figures.total.open, figures.total.possible.tasks) == (0, 1)
 
 
-def test_a_crawl_may_write_to_its_store_meanwhile(tmp_path: Path) -> None:
+@deferred_f_from_coro_f
+async def test_a_crawl_may_write_to_its_store_meanwhile(tmp_path: Path) -> None:
     path = tmp_path / "captchas.sqlite"
     one = SQLiteStore(str(path))
     Deferred.fromCoroutine(one.spend(Spend("s", "a.example", "turnstile", "solved", 1, 5), closes=""))
+    await maybe_deferred_to_future(one.database.written())
     assert figures_of(read_report(str(path))).total.solved.nano_usd == 5
     one.close()
 

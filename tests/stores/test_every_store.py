@@ -9,18 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from scrapy.utils.defer import deferred_f_from_coro_f, maybe_deferred_to_future
-from twisted.internet.defer import Deferred
 
 from scrapy_capsolver.solving.clearances import Clearances
 from scrapy_capsolver.stores import MEMORY, Clearance, Key, Lease, Scope, Store, open_store
 from tests.redis_server import BINARY, on_asyncio, redis_server
+from tests.stores.opened import KEY, ONE, do, held, written
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Iterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
-
-KEY = Key("shop.example", "shop.example", "datadome", "", "Chrome", "")
-ONE = Clearance("1", "www.shop.example", {"datadome": "a"}, "Chrome/146", 1000.0)
 
 
 @pytest.fixture(params=["memory", "sqlite", "redis"])
@@ -34,11 +31,6 @@ def name(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     else:
         with redis_server() as server:
             yield server.url
-
-
-def do(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """To be awaited on asyncio, whatever the coroutine itself waits for."""
-    return maybe_deferred_to_future(Deferred.fromCoroutine(coroutine))
 
 
 @asynccontextmanager
@@ -55,16 +47,6 @@ async def opened(name: str, number: int = 1) -> AsyncIterator[list[Store]]:
         for store in stores:
             await do(store.leave())
             store.close()
-
-
-async def held(store: Store, site: str = KEY.site) -> dict[Key, Clearance]:
-    return dict(await do(store.load(site)))
-
-
-async def written(store: Any) -> None:
-    """What one store saved is there for others."""
-    if store.fleet is not None:
-        await maybe_deferred_to_future(store._journal.written())
 
 
 @deferred_f_from_coro_f
@@ -107,8 +89,9 @@ async def test_any_text_is_kept_as_it_is(name: str, text: str) -> None:
             assert await held(each) == {KEY: mine}
         await do(stores[0].delete(key, text))
         await written(stores[0])
-        for each in stores:
-            each.__dict__.get("_fresh", set()).clear()  # whether the news has come is another test's business
+        for each in stores:  # whether the news has come is another test's business
+            each.__dict__.get("_fresh", set()).clear()
+            each.__dict__["_known"].pop(text, None) if name.endswith(".sqlite") else None
             assert await held(each, text) == {again: one}
             assert await held(each) == {KEY: mine}
 

@@ -17,11 +17,12 @@ from scrapy import signals
 from scrapy.exceptions import NotConfigured
 from twisted.internet.error import ConnectError, DNSLookupError
 
+from scrapy_capsolver._compat.check import check
 from scrapy_capsolver._compat.download_queue import DownloadQueue
-from scrapy_capsolver._compat.downloader_chain import downloader_middlewares
 from scrapy_capsolver._compat.httpcache import guard_cache
 from scrapy_capsolver._compat.schedulers import keeps_solutions, outlives_the_process, shares_requests
 from scrapy_capsolver._crawl.manual_solver import ManualSolver
+from scrapy_capsolver._crawl.placement import is_built, is_in_place, refuse_as_addon
 from scrapy_capsolver._crawl.service import Service
 from scrapy_capsolver._crawl.stats import StatsRecorder
 from scrapy_capsolver._request.clearance_flow import ClearanceFlow
@@ -56,7 +57,6 @@ from scrapy_capsolver.families import family as family_named
 from scrapy_capsolver.families.clearance import ClearanceFamily
 from scrapy_capsolver.families.token import TokenFamily
 from scrapy_capsolver.integrations.playwright import CALLBACK, can_take_cookies, take_cookies
-from scrapy_capsolver.order import ORDER, misplacements
 from scrapy_capsolver.report.files import ReportError, write_report
 from scrapy_capsolver.report.recorder import Recorder
 from scrapy_capsolver.settings import SettingError, is_enabled, read_settings, unknown_settings
@@ -93,6 +93,9 @@ class CapSolverMiddleware:
     """Downloader middleware; its place is order number 585. See docs/ for its settings and flags."""
 
     def __init__(self, crawler: Crawler) -> None:
+        if not is_built(crawler):
+            refuse_as_addon(crawler)
+            raise NotConfigured
         try:
             if not is_enabled(crawler.settings):
                 raise NotConfigured
@@ -143,13 +146,15 @@ class CapSolverMiddleware:
         return self._run
 
     def _spider_opened(self, spider: Spider) -> None:
+        if not is_in_place(self._crawler, self):
+            self._capsolver.refuse()
+            return
+        check(self._crawler)
         self._flags.read_spider(spider)
         self._capsolver.open(self._snapshot)
         guard_cache(self._crawler, self._is_gated)
         if shared := shares_requests(self._crawler.settings):
             logger.warning(shared)
-        for wrong in misplacements(downloader_middlewares(self._crawler), self):
-            logger.warning("CapSolverMiddleware stands %s: its order number should be %d", wrong, ORDER)
 
     def _snapshot(self) -> Record | None:
         if self._recorder is None or self._crawler.stats is None or self._crawler.spider is None:

@@ -88,28 +88,6 @@ async def test_switched_off_is_silent(caplog: pytest.LogCaptureFixture) -> None:
         assert not lines(caplog, "CAPSOLVER")
 
 
-@pytest.mark.parametrize(
-    ("order", "said"),
-    [
-        (540, ["before RetryMiddleware", "before MetaRefreshMiddleware"]),
-        (560, ["before MetaRefreshMiddleware"]),
-        (595, ["after HttpCompressionMiddleware"]),
-        (760, ["after HttpCompressionMiddleware", "after CookiesMiddleware", "after HttpProxyMiddleware"]),
-        (585, []),
-    ],
-)
-@deferred_f_from_coro_f
-async def test_a_misplaced_middleware_is_told(order: int, said: list[str], caplog: pytest.LogCaptureFixture) -> None:
-    async with simulator() as capsolver:
-        request = Request(f"{capsolver.site_url}/free/1")
-        await crawl(capsolver, [request], DOWNLOADER_MIDDLEWARES={NAME: order}, RETRY_ENABLED=True)
-        warnings = lines(caplog, "CapSolverMiddleware")
-        assert len(warnings) == len(said)
-        for warning, words in zip(warnings, said, strict=True):
-            assert words in warning
-            assert warning.endswith("its order number should be 585")
-
-
 @deferred_f_from_coro_f
 async def test_a_misspelt_setting_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     async with simulator() as capsolver:

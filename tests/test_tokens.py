@@ -191,9 +191,7 @@ class Queue:
         self.crawler = crawler
         self.slot = SimpleNamespace(delay=delay, queue=deque())
         self.requests = {name: Request(f"https://www.example.com/{name}") for name in names}
-        downloader = SimpleNamespace(
-            slots={"www.example.com": self.slot}, get_slot_key=lambda request: request.url[8:23]
-        )
+        downloader = SimpleNamespace(slots={"www.example.com": self.slot})
         crawler.engine = self.engine = SimpleNamespace(downloader=downloader)
         self.queue = DownloadQueue(crawler, lambda request: request.url[24] == "U")
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from scrapy import signals
 from scrapy.utils.defer import deferred_from_coro, maybe_deferred_to_future
+from twisted.internet.task import LoopingCall
+
+from scrapy_capsolver._compat.names import Name
 
 if TYPE_CHECKING:
     from scrapy import Request
@@ -14,29 +18,103 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_LOOK_SECONDS = 0.05  # between looks at whether the engine runs
+_NOTHING = object()
+
+NAMES = (
+    Name(
+        "engine._slot.closing",
+        used_for="sees that the crawl is stopping, and gives back at once the requests that wait",
+        without="that the crawl is stopping is seen as soon as it has room for more requests and sends none",
+        root=lambda crawler: crawler.engine,
+    ),
+    Name(
+        "engine.downloader.needs_backout",
+        used_for="tells, without ``engine._slot.closing``, a crawl that is stopping from one that is busy",
+        without="requests that wait for a captcha keep a crawl that is stopping until they have it",
+        root=lambda crawler: None if _closing(crawler) is not _NOTHING else crawler.engine,
+    ),
+    Name(
+        "engine.scraper.slot.needs_backout",
+        used_for="the same, of the queue in front of the callbacks",
+        without="requests that wait for a captcha keep a crawl that is stopping until they have it",
+        root=lambda crawler: None if _closing(crawler) is not _NOTHING else crawler.engine,
+    ),
+    Name(
+        "engine.close_spider_async",
+        used_for="ends the crawl, with a ``finish_reason`` that says why",
+        without="a crawl that the plugin ends is stopped as by Ctrl-C, with the finish_reason shutdown",
+        root=lambda crawler: (
+            crawler.engine if hasattr(crawler, "stop_async") else None
+        ),  # Scrapy 2.13 documents another
+    ),
+)
+
 
 def is_stopping(crawler: Crawler) -> bool:
-    """Is the crawl coming to its end? Scrapy has no signal for it that comes before the scheduler is closed."""
-    engine: Any = crawler.engine
-    slot = getattr(engine, "_slot", None)
-    return not engine.running or bool(getattr(slot, "closing", None))
+    """Return whether the crawl comes to its end. No signal says so before the scheduler is closed."""
+    closing = _closing(crawler)
+    if closing is _NOTHING:
+        return _sends_nothing(crawler.engine)
+    return bool(closing)
 
 
 def close_spider(crawler: Crawler, reason: str) -> None:
-    """Have the crawl end, as ``CloseSpider`` does."""
+    """End the crawl, as ``CloseSpider`` does."""
     engine: Any = crawler.engine
-    if hasattr(engine, "close_spider_async"):  # Scrapy 2.14
+    if hasattr(engine, "close_spider_async"):
         closing = deferred_from_coro(engine.close_spider_async(reason=reason))
-    else:
+    elif hasattr(crawler, "stop_async"):
+        closing = deferred_from_coro(crawler.stop_async())
+    else:  # Scrapy 2.13
         closing = engine.close_spider(crawler.spider, reason=reason)
     closing.addErrback(lambda failure: logger.error("The spider could not be closed: %s", failure.getErrorMessage()))
+
+
+class StopAtStart:
+    """Ends a crawl that is about to begin, before it sends a request. The engine takes that well once it runs."""
+
+    def __init__(self, crawler: Crawler, reason: str) -> None:
+        engine: Any = crawler.engine
+        engine.pause()
+        self._crawler = crawler
+        self._reason = reason
+        self._runs = False
+        self._look_out = LoopingCall(self._look)
+        crawler.signals.connect(self._end, signal=signals.spider_closed)
+        self._look_out.start(_LOOK_SECONDS, now=False)
+
+    def _look(self) -> None:
+        if self._runs:  # since the last look at the latest, so that all of its start is over
+            self._end()
+            close_spider(self._crawler, self._reason)
+        engine: Any = self._crawler.engine
+        self._runs = not engine.needs_backout()
+
+    def _end(self) -> None:
+        if self._look_out.running:
+            self._look_out.stop()
 
 
 async def download(crawler: Crawler, request: Request) -> Response:
     """Return the response to ``request``, which passes the downloader middlewares only."""
     engine: Any = crawler.engine
-    if hasattr(engine, "download_async"):  # Scrapy 2.14 and later
+    if hasattr(engine, "download_async"):
         response: Response = await engine.download_async(request)
-    else:
+    else:  # Scrapy 2.13
         response = await maybe_deferred_to_future(engine.download(request))
     return response
+
+
+def _closing(crawler: Crawler) -> object:
+    """Return what is true while the crawl ends, and when it has ended."""
+    slot = getattr(crawler.engine, "_slot", _NOTHING)
+    return True if slot is None else getattr(slot, "closing", _NOTHING)
+
+
+def _sends_nothing(engine: Any) -> bool:
+    """Return whether the engine takes no request though it has room, which it does only when it stops."""
+    rooms = (getattr(engine, "downloader", None), getattr(getattr(engine, "scraper", None), "slot", None))
+    if not all(hasattr(room, "needs_backout") for room in rooms):
+        return False
+    return engine.needs_backout() and not any(room.needs_backout() for room in rooms)  # type: ignore[union-attr]

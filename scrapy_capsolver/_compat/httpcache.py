@@ -6,12 +6,14 @@ HttpCacheMiddleware is nearest to the network and would keep what this plugin is
 
 from __future__ import annotations
 
-from copy import copy
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from scrapy.downloadermiddlewares.httpcache import HttpCacheMiddleware
 from scrapy.downloadermiddlewares.httpcompression import HttpCompressionMiddleware
+from scrapy.statscollectors import DummyStatsCollector
+
+from scrapy_capsolver._compat.names import Name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,24 +22,44 @@ if TYPE_CHECKING:
     from scrapy.crawler import Crawler
     from scrapy.http import Response
 
+NAMES = (
+    Name(
+        "HttpCacheMiddleware.policy",
+        used_for="keeps captcha pages out of the HTTP cache, and has those that are in it replaced",
+        without="captcha pages enter the HTTP cache, and are asked for again in each run",
+        root=lambda crawler: crawler.get_downloader_middleware(HttpCacheMiddleware),
+    ),
+)
+
 
 def guard_cache(crawler: Crawler, is_gated: Callable[[Request, Response], bool]) -> None:
     """Put the guard before the policy of the crawl's cache, where it has one."""
     cache: Any = crawler.get_downloader_middleware(HttpCacheMiddleware)
-    if cache is not None:
+    if hasattr(cache, "policy"):
         cache.policy = _Guard(cache.policy, is_gated, _decoder(crawler))
 
 
 def _decoder(crawler: Crawler) -> Callable[[Request, Response], Response]:
     """The cache holds bodies as they came, compressed: what shows the page in them, without counting it twice."""
-    middleware: Any = copy(crawler.get_downloader_middleware(HttpCompressionMiddleware))
-    if middleware is None:
+    enabled = crawler.get_downloader_middleware(HttpCompressionMiddleware)
+    if enabled is None:
         return lambda _, response: response
-    middleware.stats = None
+    middleware: Any = type(enabled).from_crawler(_WithoutStats(crawler))  # type: ignore[arg-type]
     # Scrapy 2.13 wants the spider, later ones warn about it.
     spider = signature(middleware.process_response).parameters.get("spider")
     rest = (crawler.spider,) if spider is not None and spider.default is spider.empty else ()
     return lambda request, response: middleware.process_response(request, response.copy(), *rest)
+
+
+class _WithoutStats:
+    """A crawler for a component that is to count nothing."""
+
+    def __init__(self, crawler: Crawler) -> None:
+        self._crawler = crawler
+        self.stats = DummyStatsCollector(crawler)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._crawler, name)
 
 
 class _Guard:

@@ -7,16 +7,31 @@ appeared, hence the nudge: without it the engine sleeps until some request ends 
 
 from __future__ import annotations
 
-import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+from scrapy_capsolver._compat.names import Name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from scrapy.crawler import Crawler
 
-logger = logging.getLogger(__name__)
+NAMES = (
+    Name(
+        "engine.downloader.total_concurrency",
+        used_for="lends a slot to each request that waits for its solution",
+        without="requests that wait for a captcha hold their slots of CONCURRENT_REQUESTS, so raise that setting",
+        root=lambda crawler: crawler.engine,
+        kind=int,
+    ),
+    Name(
+        "engine._slot.nextcall.schedule",
+        used_for="has the engine use a slot that was lent at once",
+        without="the slots of requests that wait for a captcha are used up to 5 seconds late",
+        root=lambda crawler: crawler.engine,
+    ),
+)
 
 
 class SlotLender:
@@ -25,39 +40,27 @@ class SlotLender:
     def __init__(self, crawler: Crawler, max_loans: int) -> None:
         self._crawler = crawler
         self._max_loans = max_loans
-        self._warned = False
         self.loans = 0
 
     @contextmanager
     def lend(self) -> Iterator[None]:
-        """Raise the engine's limit by one for the time of the block, where it has one."""
-        downloader = self._downloader()
-        if downloader is None or self.loans >= self._max_loans or downloader.total_concurrency == 0:  # 0: no limit
+        """Raise the engine's limit by one for the time of the block, if it has one."""
+        downloader: Any = getattr(self._crawler.engine, "downloader", None)
+        limit = getattr(downloader, "total_concurrency", None)
+        if not isinstance(limit, int) or limit == 0 or self.loans >= self._max_loans:  # 0: no limit
             yield
             return
         self.loans += 1
         downloader.total_concurrency += 1
-        self._nudge()
         try:
+            self._nudge()
             yield
         finally:
             self.loans -= 1
             downloader.total_concurrency -= 1
 
-    def _downloader(self) -> Any:
-        downloader = getattr(self._crawler.engine, "downloader", None)
-        if isinstance(getattr(downloader, "total_concurrency", None), int):
-            return downloader
-        if not self._warned:
-            self._warned = True
-            logger.warning(
-                "The DOWNLOADER %s has no total_concurrency: requests that wait for a captcha hold their slots of "
-                "CONCURRENT_REQUESTS, so raise that setting",
-                type(downloader).__name__,
-            )
-        return None
-
     def _nudge(self) -> None:
         slot = getattr(self._crawler.engine, "_slot", None)
-        if slot is not None:
-            slot.nextcall.schedule()
+        schedule = getattr(getattr(slot, "nextcall", None), "schedule", None)
+        if schedule is not None:
+            schedule()

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, WeakSet
 
 from scrapy import signals
-from scrapy.http.cookies import CookieJar
 
 from scrapy_capsolver._request.identity import visited_host
 from scrapy_capsolver._request.state import KEY
+from scrapy_capsolver._utils.set_cookie import made_by
 from scrapy_capsolver._utils.urls import is_secure
 from scrapy_capsolver.families.cookies import cookie_value, set_cookies
 
@@ -141,7 +141,7 @@ def _issued(request: Request, response: Response, names: Collection[str]) -> dic
         return {}
     issued = {  # without those that have expired, which a jar does not make
         cookie.name: cookie.value
-        for cookie in CookieJar().make_cookies(response, request)
+        for cookie in made_by(response, request)
         if cookie.name in names and cookie.value is not None and cookie_value(cookie.value)
     }
     if kept:

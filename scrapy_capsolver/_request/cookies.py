@@ -10,13 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from scrapy.http.cookies import CookieJar
-
-from scrapy_capsolver._compat.cookie_jars import jar_of
+from scrapy_capsolver._compat.cookie_jars import jar_of, keeps_cookies
+from scrapy_capsolver._utils.set_cookie import accepted_from
 from scrapy_capsolver.families.cookies import own_cookies
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from http.cookiejar import Cookie
 
     from scrapy import Request
     from scrapy.crawler import Crawler
@@ -28,27 +28,35 @@ def session_of(crawler: Crawler, request: Request, response: Response) -> list[d
 
     Empty where Scrapy's cookie jar is not in use for the request.
     """
+    if not keeps_cookies(crawler, request):
+        return []
+    issued = accepted_from(response, request)
+    values = _sent(request) | {cookie.name: cookie.value or "" for cookie in issued}
     jar = jar_of(crawler, request)
     if jar is None:
-        return []
-    values = _sent(request)
-    fresh = CookieJar()
-    fresh.extract_cookies(response, request)
-    values.update({cookie.name: cookie.value or "" for cookie in fresh})
+        known = {cookie.name: cookie for cookie in issued}
+        return [
+            _as_dict(known[name], value) if name in known else {"name": name, "value": value, "path": "/"}
+            for name, value in values.items()
+        ]
     host = urlsplit(request.url).hostname or ""
     session = {}
     # Their domain and path are known to the jar alone; one that is no longer in it was deleted by the site.
     for cookie in jar:
         domain = cookie.domain.lstrip(".").removesuffix(".local")
         if cookie.name in values and (host == domain or host.endswith(f".{domain}")):
-            session[cookie.name, cookie.domain, cookie.path] = {
-                "name": cookie.name,
-                "value": values[cookie.name],
-                "path": cookie.path,
-                **({"domain": cookie.domain} if cookie.domain_specified else {}),
-                **({"secure": True} if cookie.secure else {}),
-            }
+            session[cookie.name, cookie.domain, cookie.path] = _as_dict(cookie, values[cookie.name])
     return list(session.values())
+
+
+def _as_dict(cookie: Cookie, value: str) -> dict[str, Any]:
+    return {
+        "name": cookie.name,
+        "value": value,
+        "path": cookie.path,
+        **({"domain": cookie.domain} if cookie.domain_specified else {}),
+        **({"secure": True} if cookie.secure else {}),
+    }
 
 
 def with_cookies(request: Request, cookies: Iterable[dict[str, Any]]) -> Request:

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
-from urllib.request import proxy_bypass
+from urllib.request import getproxies, proxy_bypass
+from weakref import WeakKeyDictionary
 
 from scrapy.downloadermiddlewares.httpproxy import HttpProxyMiddleware
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 KINDS = ("http", "https", "socks5")
 """What CapSolver can speak to. It names socks4 in one place and not in another."""
 
+_ENVIRONMENTS: WeakKeyDictionary[Crawler, dict[str, str]] = WeakKeyDictionary()
 _DEFAULT_PORTS = {"http": 80, "https": 443, "socks5": 1080}
 
 
@@ -78,12 +80,20 @@ def proxy_of(crawler: Crawler, request: Request) -> Proxy | None:
             return None
         header = request.headers.get("Proxy-Authorization")
         return _read(str(url), None if header is None else header.partition(b" ")[2], _encoding(crawler))
-    middleware = crawler.get_downloader_middleware(HttpProxyMiddleware)
-    parts = urlsplit(request.url)
-    if middleware is None or parts.scheme not in middleware.proxies or proxy_bypass(parts.hostname or ""):
+    if crawler.get_downloader_middleware(HttpProxyMiddleware) is None:
         return None
-    credentials, url = middleware.proxies[parts.scheme]
-    return _read(url, credentials, _encoding(crawler))
+    parts = urlsplit(request.url)
+    url = _proxies_of_environment(crawler).get(parts.scheme)
+    if not url or proxy_bypass(parts.hostname or ""):
+        return None
+    return _read(url if "://" in url else f"{parts.scheme}://{url}", None, _encoding(crawler))
+
+
+def _proxies_of_environment(crawler: Crawler) -> dict[str, str]:
+    """Return what HttpProxyMiddleware reads when the crawl begins."""
+    if crawler not in _ENVIRONMENTS:
+        _ENVIRONMENTS[crawler] = getproxies()
+    return _ENVIRONMENTS[crawler]
 
 
 def _encoding(crawler: Crawler) -> str:

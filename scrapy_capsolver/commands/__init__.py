@@ -11,8 +11,7 @@ import argparse
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from scrapy.commands import ScrapyCommand, ScrapyHelpFormatter
-from scrapy.exceptions import UsageError
+from scrapy.commands import ScrapyCommand
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -34,10 +33,6 @@ options, such as -s NAME=VALUE. The exit code is 0, 1 where something is wrong, 
 """
 
 
-class HelpFormatter(ScrapyHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """As Scrapy's own, but that examples keep their lines."""
-
-
 class Command(ScrapyCommand):
     """Hands over to a subcommand."""
 
@@ -45,6 +40,8 @@ class Command(ScrapyCommand):
     # What happens is told by the subcommands themselves. ``-L INFO`` shows the log as well.
     default_settings: ClassVar[dict[str, Any]] = {"LOG_ENABLED": False}
     _subcommand: ModuleType
+    _outer_parser: argparse.ArgumentParser
+    _formatter: type[argparse.HelpFormatter]
 
     def syntax(self) -> str:
         return "SUBCOMMAND [options]"
@@ -58,16 +55,18 @@ class Command(ScrapyCommand):
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         super().add_options(parser)
-        parser.formatter_class = HelpFormatter
+        parser.formatter_class = self._formatter = _with_lines_kept(parser.formatter_class)
         parser.epilog = _EPILOG
+        self._outer_parser = parser
         parser.add_argument("subcommand", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
 
     def process_options(self, args: list[str], opts: argparse.Namespace) -> None:
         name, *rest = [*opts.subcommand, *args] or [""]
         if not name:
-            raise UsageError
+            self._outer_parser.print_help()
+            self._outer_parser.exit(2)
         if name not in SUBCOMMANDS:
-            raise UsageError(f"there is no subcommand {name!r}: they are {', '.join(SUBCOMMANDS)}", print_help=False)
+            self._outer_parser.error(f"there is no subcommand {name!r}: they are {', '.join(SUBCOMMANDS)}")
         self._subcommand = import_module(f"{__name__}.{name}")
         given = vars(self._parser(name).parse_args(rest))
         before, after = opts.set, given.pop("set")
@@ -89,7 +88,7 @@ class Command(ScrapyCommand):
         parser.add_argument("--json", action="store_true", help="write the outcome as JSON")
         self._subcommand.add_arguments(parser)
         parser.usage = parser.format_usage().removeprefix("usage: ").strip().replace("%", "%%")
-        parser.formatter_class = HelpFormatter
+        parser.formatter_class = self._formatter
         super().add_options(parser)
         return parser
 
@@ -98,3 +97,10 @@ class Command(ScrapyCommand):
 
         with plain_errors():
             self.exitcode = self._subcommand.run(self.settings, opts)
+
+
+def _with_lines_kept(formatter: Any) -> type[argparse.HelpFormatter]:
+    """Return Scrapy's own way to write help, but one that keeps the lines of examples."""
+    if issubclass(argparse.RawDescriptionHelpFormatter, formatter):
+        return argparse.RawDescriptionHelpFormatter
+    return type("HelpFormatter", (formatter, argparse.RawDescriptionHelpFormatter), {})

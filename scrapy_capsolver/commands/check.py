@@ -13,22 +13,22 @@ from __future__ import annotations
 
 import platform
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import scrapy
 from scrapy import Spider
 from scrapy.crawler import Crawler
 from scrapy.exceptions import NotConfigured
 from scrapy.settings import Settings
-from scrapy.utils.conf import build_component_list
 from scrapy.utils.misc import load_object
 
 import scrapy_capsolver
+from scrapy_capsolver._compat.addons import load_addons
 from scrapy_capsolver.commands._account import ask_balance, describe, is_current
 from scrapy_capsolver.commands._console import say, say_json
 from scrapy_capsolver.errors import CaptchaError
 from scrapy_capsolver.middleware import CapSolverMiddleware
-from scrapy_capsolver.order import ORDER, misplaced
+from scrapy_capsolver.order import ORDER, configured, misplaced
 from scrapy_capsolver.settings import SettingError, is_enabled, read_settings, unknown_settings
 from scrapy_capsolver.stores import MEMORY, StoreError, is_redis, look_at_redis, open_store, shown
 
@@ -70,10 +70,12 @@ def _lines(settings: Settings, *, offline: bool) -> Iterator[Line]:
     yield _reactor(settings)
     crawled = Crawler(Spider, settings)
     try:
-        crawled.addons.load_settings(crawled.settings)  # as a crawl does at its start
+        applied = load_addons(crawled)
     except Exception as error:  # noqa: BLE001 - whatever the project's add-ons raise
         yield Line("add-ons", f"an add-on of ADDONS fails ({type(error).__name__}: {error})", ok=False)
     else:
+        if not applied:
+            yield Line("add-ons", "cannot be applied without a crawl in this Scrapy: what they set is not seen here")
         yield _middleware(crawled.settings)
     wrong = list(_wrong_settings(crawled.settings))
     key = [text for name, text in wrong if name == _KEY]
@@ -117,14 +119,10 @@ def _middleware(settings: Settings) -> Line:
             return Line(name, "CAPSOLVER_ENABLED is False: set it to True", ok=False)
     except SettingError:
         pass  # told with the other settings
-    # The newer one takes a middleware that is named by its path and by its class for one, as the downloader does.
-    with_base = getattr(settings, "get_component_priority_dict_with_base", settings.getwithbase)
     try:
-        numbers: Any = with_base("DOWNLOADER_MIDDLEWARES")
-        loaded = [(load_object(one), numbers[one]) for one in build_component_list(numbers)]
+        loaded = configured(settings)
     except (ImportError, AttributeError, NameError, ValueError, TypeError, NotConfigured) as error:
         return Line(name, f"DOWNLOADER_MIDDLEWARES cannot be loaded: {error}", ok=False)
-    loaded = [(one, number) for one, number in loaded if isinstance(one, type)]  # a factory may be anything
     ours, number = next((pair for pair in loaded if issubclass(pair[0], CapSolverMiddleware)), (None, None))
     if ours is None:
         return Line(
@@ -132,8 +130,10 @@ def _middleware(settings: Settings) -> Line:
         )
     wrong = misplaced([one for one, _ in loaded], ours)
     if wrong:
-        return Line(name, f"at {number}, {'; '.join(wrong)}: its order number should be {ORDER}", ok=False)
-    return Line(name, f"at {number}, in its place")
+        return Line(
+            name, f"at {number:g}, {'; '.join(one.text for one in wrong)}: its order number should be {ORDER}", ok=False
+        )
+    return Line(name, f"at {number:g}, in its place")
 
 
 def _wrong_settings(settings: Settings) -> Iterator[tuple[str, str]]:

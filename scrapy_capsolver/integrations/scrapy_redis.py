@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import scrapy_redis.queue  # type: ignore[import-untyped]
 import scrapy_redis.scheduler  # type: ignore[import-untyped]
 from redis import RedisError, WatchError
+from scrapy.utils.request import request_from_dict
 from twisted.internet.task import LoopingCall
 
 from scrapy_capsolver._request.state import KEY, bare
@@ -170,7 +171,7 @@ class Scheduler(scrapy_redis.scheduler.Scheduler):  # type: ignore[misc]
         heappush(self._heap, (-request.priority, self._number, request))
         self._count("frontier/kept")
         try:
-            encoded = self.queue._encode_request(bare(request))
+            encoded = self._encode(bare(request))
         except Exception as error:  # noqa: BLE001 - whatever the serialiser and the author's objects raise
             if not self._told_of_copies:
                 self._told_of_copies = True
@@ -222,9 +223,13 @@ class Scheduler(scrapy_redis.scheduler.Scheduler):  # type: ignore[misc]
             self._count("frontier/reclaimed", pushed)
             logger.info("A worker is gone: the %d requests that it kept are in the shared queue", pushed)
 
+    def _encode(self, request: Request) -> Any:
+        """Return what scrapy-redis would put into its queue."""
+        return self.queue.serializer.dumps(request.to_dict(spider=self.spider))
+
     def _decode(self, encoded: Any) -> Request | None:
         try:
-            request: Request = self.queue._decode_request(encoded)
+            request = request_from_dict(self.queue.serializer.loads(encoded), spider=self.spider)
         except Exception as error:  # noqa: BLE001 - whatever the serialiser raises; or it would come up at each beat
             logger.error("A request that another worker kept cannot be read (%s): it is lost", type(error).__name__)
             return None

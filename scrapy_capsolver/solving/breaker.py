@@ -12,7 +12,8 @@ import random
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from scrapy_capsolver._utils.waiters import Waiters
+from twisted.internet.defer import Deferred
+
 from scrapy_capsolver.api.codes import Action
 from scrapy_capsolver.errors import from_plain, to_plain
 
@@ -61,7 +62,7 @@ class Breaker:
         self._unreachable = 0  # in a row
         self._answers: deque[tuple[float, bool]] = deque()  # when, and was it an error
         self._errors = 0  # of these
-        self._waiting: Waiters[None] = Waiters(clock, lambda: self._all is not None or self.may_create)
+        self._waiting: list[Deferred[None]] = []
         self._listener: Callable[[], None] = lambda: None
         self._tell: Callable[[str, dict[str, Any], float], None] = lambda name, what, seconds: None
         self.workers = 1
@@ -98,13 +99,14 @@ class Breaker:
 
         Raises what ended all solving.
         """
-        self.check()
-        if self._waiting or not self.may_create:
-            waiting = self._waiting.join()
-            self._set_timer()
-            await waiting
+        while True:
             self.check()
-        return self.begin()
+            if self.may_create:
+                return self.begin()
+            let: Deferred[None] = Deferred()
+            self._waiting.append(let)
+            self._set_timer()
+            await let
 
     @property
     def may_create(self) -> bool:
@@ -254,20 +256,16 @@ class Breaker:
         self._timer = None
 
     def _set_timer(self) -> None:
+        at = max(self._paused_until, self._held_until)
         self.close()
-        left = max(self._paused_until, self._held_until) - self._clock.seconds()
-        if left <= 0:  # a timer that was due already may just have been cancelled
-            self._waiting.look()
-        elif self._waiting:
-            self._timer = self._clock.callLater(left, self._wake)
+        if self._waiting and at > self._clock.seconds():
+            self._timer = self._clock.callLater(at - self._clock.seconds(), self._wake)
 
     def _wake(self) -> None:
-        """Let those go on that may: all of them, or only one if that is a trial."""
-        self._waiting.look()
-        self._clock.callLater(0, self._go_on)
-
-    def _go_on(self) -> None:
-        """After those that waited, since one of them may be a trial."""
+        """Let those go on who may: all of them, or one where that is a trial."""
+        self._waiting = [one for one in self._waiting if not one.called]  # those were cancelled
+        while self._waiting and (self._all is not None or self.may_create):
+            self._waiting.pop(0).callback(None)
         self._set_timer()
         if self.may_call:
             self._listener()

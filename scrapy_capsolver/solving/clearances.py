@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from scrapy_capsolver._utils.waiters import Waiters
 from scrapy_capsolver.errors import CaptchaCancelledError, CaptchaError
 from scrapy_capsolver.stores.base import Clearance
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from scrapy_capsolver.solving.clock import Clock
     from scrapy_capsolver.solving.solver import Solved
     from scrapy_capsolver.stores import Key, Store
 
@@ -34,25 +32,33 @@ class Obtained:
 class _Flight:
     """A solve that is under way, and those who wait for it. When the last of them leaves, it ends."""
 
-    def __init__(self, obtaining: Deferred[Obtained], clock: Clock) -> None:
+    def __init__(self, obtaining: Deferred[Obtained]) -> None:
         self._obtaining = obtaining
-        self._waiting: Waiters[Obtained] = Waiters(clock)
+        self._waiting: list[Deferred[Obtained]] = []
 
     def join(self) -> Deferred[Obtained]:
-        return self._waiting.join(self._leave)
+        waiting: Deferred[Obtained] = Deferred(self._leave)
+        self._waiting.append(waiting)
+        return waiting
 
     def cancel(self) -> None:
         self._obtaining.cancel()
 
     def _leave(self, waiting: Deferred[Obtained]) -> None:
+        if waiting not in self._waiting:
+            return
+        self._waiting.remove(waiting)
         waiting.errback(CaptchaCancelledError("cancelled while waiting for a clearance"))
         if not self._waiting:
             self._obtaining.cancel()
 
     def land(self, outcome: Obtained | Failure) -> None:
-        """Let all go on, each with its own outcome: the first began the solve, and the rest share it."""
-        # All shares first: a request that goes on may write into an error what it was raised for.
-        self._waiting.release([outcome if number == 0 else _share(outcome) for number in range(len(self._waiting))])
+        """Wake everybody, each with what is theirs: the first began the solve, and the rest share it."""
+        waiting, self._waiting = self._waiting, []
+        # All shares first: whoever is woken may write into an error what it was raised for.
+        shares = [outcome if number == 0 else _share(outcome) for number in range(len(waiting))]
+        for one, share in zip(waiting, shares, strict=True):
+            one.callback(share)
 
 
 def _share(outcome: Obtained | Failure) -> Obtained | Failure:
@@ -64,9 +70,8 @@ def _share(outcome: Obtained | Failure) -> Obtained | Failure:
 class Clearances:
     """Those of one crawl. ``families`` are the names of all families that have clearances."""
 
-    def __init__(self, store: Store, families: tuple[str, ...], clock: Clock) -> None:
+    def __init__(self, store: Store, families: tuple[str, ...]) -> None:
         self._store = store
-        self._clock = clock
         self._families = families
         self._flights: dict[Key, _Flight] = {}
 
@@ -118,9 +123,7 @@ class Clearances:
         flight = self._flights.get(key)
         if flight is None:
             obtaining = Deferred.fromCoroutine(self._obtain(key, refused, solve))
-            if obtaining.called:  # there was nothing to wait for
-                return obtaining
-            flight = self._flights[key] = _Flight(obtaining, self._clock)
+            flight = self._flights[key] = _Flight(obtaining)
             joined = flight.join()
             obtaining.addBoth(self._landed, key, flight)
             return joined

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+from twisted.internet.asyncioreactor import AsyncioSelectorReactor
 
 from scrapy_capsolver.stores.base import StoreError
 
@@ -32,7 +33,7 @@ def check_reactor() -> None:
     """redis-py waits on asyncio's event loop."""
     from twisted.internet import reactor
 
-    if not hasattr(reactor, "_asyncioEventloop"):
+    if not isinstance(reactor, AsyncioSelectorReactor):
         raise StoreError(
             f"Redis needs Twisted's asyncio reactor, and this is {type(reactor).__name__}: "
             'set TWISTED_REACTOR to "twisted.internet.asyncioreactor.AsyncioSelectorReactor"'

@@ -17,10 +17,9 @@ import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 
-from scrapy_capsolver._utils.waiters import Waiters
-from scrapy_capsolver.stores.redis.waiting import reactor
+from scrapy_capsolver.solving.clock import wake
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -80,7 +79,7 @@ class Link:
         self._sources = _sources()
         self._digests = {name: hashlib.sha1(text.encode()).hexdigest() for name, text in self._sources.items()}  # noqa: S324 - Redis' own choice
         self._calls: list[Call] = []
-        self._waiting: Waiters[None] = Waiters(reactor())
+        self._waiting: list[Deferred[None]] = []
         self._pump: asyncio.Task[None] | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._fallen = asyncio.Event()
@@ -119,7 +118,12 @@ class Link:
 
     def up(self) -> Deferred[None]:
         """Fires when the server is there; may be cancelled."""
-        return succeed(None) if self.is_up else self._waiting.join()
+        here: Deferred[None] = Deferred()
+        if self.is_up:
+            here.callback(None)
+        else:
+            self._waiting.append(here)
+        return here
 
     async def _work(self) -> None:
         """Send all calls, and those that come meanwhile."""
@@ -203,7 +207,7 @@ class Link:
                 away = asyncio.get_running_loop().time() - self._away_since
                 logger.info("CAPSOLVER_STORE: %s is back after %.1f seconds", self._address, away)
                 self._away_since = None
-            self._waiting.release_all(None)
+            wake(self._waiting)
             await self._fallen.wait()
 
     async def close(self) -> None:

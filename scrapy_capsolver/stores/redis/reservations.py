@@ -8,21 +8,18 @@ from __future__ import annotations
 import json
 import time
 from collections import defaultdict
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeoutError
 
-from scrapy_capsolver._utils.waiters import Waiters
-from scrapy_capsolver.solving.clock import sleep
+from scrapy_capsolver.solving.clock import sleep, wake
 from scrapy_capsolver.stores.redis.waiting import kept, reactor, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from twisted.internet.defer import Deferred
 
     from scrapy_capsolver.stores.base import Spend
     from scrapy_capsolver.stores.redis.connection import Link
@@ -111,7 +108,7 @@ class Reservations:
         self._mine: dict[str, dict[str, Any]] = {}  # what is under way here, by its reservation
         self._booked: defaultdict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])  # tasks and nano-dollars
         self._news = 0  # of limits
-        self._waiting: Waiters[None] = Waiters(reactor())
+        self._waiting: list[Deferred[None]] = []
         self.young = False
         """The server began lately: it may have forgotten what others know."""
 
@@ -216,11 +213,18 @@ class Reservations:
     def news(self) -> None:
         """Something may have become free."""
         self._news += 1
-        self._waiting.release_all(None)
+        wake(self._waiting)
 
     async def _some_news(self) -> None:
-        with suppress(DeferredTimeoutError):
-            await within(_LOOK_SECONDS, self._waiting.join())
+        some: Deferred[None] = Deferred()
+        self._waiting.append(some)
+        try:
+            await within(_LOOK_SECONDS, some)
+        except DeferredTimeoutError:
+            pass
+        finally:
+            if some in self._waiting:
+                self._waiting.remove(some)
 
     def _take(self, answer: list[str]) -> Left:
         _, reservation, text, age = answer

@@ -61,6 +61,8 @@ class FormSubmission:
     method: str
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
+    asked: tuple[str, ...] = ()
+    """Names of the visible fields that a person would have to fill in, and that the page leaves empty."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,9 @@ from lxml.etree import XPath
 
 from scrapy_capsolver._utils.urls import origin_of
 from scrapy_capsolver.errors import CaptchaConfigurationError
-from scrapy_capsolver.families._page.forms import form_of, submission
+from scrapy_capsolver.families._page.forms import form_of
 from scrapy_capsolver.families._page.page import describe, elements
+from scrapy_capsolver.families._page.submission import submission
 from scrapy_capsolver.families._page.text import clean
 from scrapy_capsolver.families._page.verdict import verdict
 from scrapy_capsolver.families.base import Challenge, TaskType

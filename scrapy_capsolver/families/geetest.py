@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
 from scrapy_capsolver.errors import CaptchaConfigurationError, UnsupportedCaptchaError
-from scrapy_capsolver.families._page.forms import MAX_PLACES, form_of, submission
+from scrapy_capsolver.families._page.forms import MAX_PLACES, form_of
 from scrapy_capsolver.families._page.geetest import read, registration
 from scrapy_capsolver.families._page.prefilter import says_captcha
+from scrapy_capsolver.families._page.submission import submission
 from scrapy_capsolver.families._page.text import clean
 from scrapy_capsolver.families._page.verdict import verdict
 from scrapy_capsolver.families.base import Challenge, TaskType

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from lxml.etree import XPath
 
-from scrapy_capsolver.families._page.forms import form_of, submission
+from scrapy_capsolver.families._page.forms import form_of
 from scrapy_capsolver.families._page.page import describe, elements
 from scrapy_capsolver.families._page.prefilter import says_captcha
+from scrapy_capsolver.families._page.submission import submission
 from scrapy_capsolver.families._page.text import clean
 from scrapy_capsolver.families._page.verdict import verdict
 from scrapy_capsolver.families.base import Challenge, TaskType

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from scrapy_capsolver.families._page.forms import MAX_PLACES, form_of, submission
+from scrapy_capsolver.families._page.forms import MAX_PLACES, form_of
 from scrapy_capsolver.families._page.recaptcha import (
     KEY,
     KEY_BYTES,
@@ -15,6 +15,7 @@ from scrapy_capsolver.families._page.recaptcha import (
     read,
     with_data_s,
 )
+from scrapy_capsolver.families._page.submission import submission
 from scrapy_capsolver.families._page.text import clean
 from scrapy_capsolver.families._page.verdict import verdict
 from scrapy_capsolver.families.base import Challenge

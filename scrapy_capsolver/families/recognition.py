@@ -9,9 +9,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from scrapy_capsolver.errors import CaptchaConfigurationError, UnsolvableCaptchaError, UnsupportedCaptchaError
-from scrapy_capsolver.families._page.forms import form_of, submission
+from scrapy_capsolver.families._page.forms import form_of
 from scrapy_capsolver.families._page.images import MAX_IMAGES, encoded, given, given_list, locate, selected
 from scrapy_capsolver.families._page.page import describe
+from scrapy_capsolver.families._page.submission import submission
 from scrapy_capsolver.families._page.text import clean
 from scrapy_capsolver.families._page.verdict import verdict
 from scrapy_capsolver.families.base import Challenge, SolutionKind, TaskType

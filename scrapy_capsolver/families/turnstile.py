@@ -11,8 +11,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from scrapy_capsolver.families._page.forms import MAX_PLACES, form_of, submission
+from scrapy_capsolver.families._page.forms import MAX_PLACES, form_of
 from scrapy_capsolver.families._page.page import describe
+from scrapy_capsolver.families._page.submission import submission
 from scrapy_capsolver.families._page.text import clean, plain
 from scrapy_capsolver.families._page.verdict import verdict
 from scrapy_capsolver.families.base import Challenge, TaskType

@@ -12,9 +12,9 @@ from scrapy.http import HtmlResponse, JsonResponse, Response, TextResponse
 from benchmarks.detection import hostile
 from scrapy_capsolver.errors import CaptchaError
 from scrapy_capsolver.families import FAMILIES, Page, detect, family
-from scrapy_capsolver.families._page import forms as forms_module
 from scrapy_capsolver.families._page import page as page_module
 from scrapy_capsolver.families._page import verdict as gate_module
+from scrapy_capsolver.families._page.entries import MAX_CONTROLS
 from scrapy_capsolver.families._page.javascript import MAX_TOKENS, Allowance, Script
 
 from .corpus import CORPUS, response_of
@@ -136,11 +136,11 @@ def test_ids_are_found_as_a_browser_finds_them():
 
 def test_forms_with_too_many_fields_are_not_read():
     form = "<form action=/a>{}" + WIDGET + "</form>"
-    most = forms_module._MAX_CONTROLS
+    most = MAX_CONTROLS
     assert detect(html(form.format("<input type=hidden name=a value=some>" * most)))[0].form is not None
     assert detect(html(form.format("<input type=hidden name=a value=some>" * (most + 1))))[0].form is None
     selected = "<option selected>some text</option>"
-    assert detect(html(form.format(f"<select name=a multiple>{selected * most}</select>")))[0].form is None
+    assert detect(html(form.format(f"<select name=a multiple>{selected * (most + 1)}</select>")))[0].form is None
     usual = f"<select name=a>{'<option>some text</option>' * most}</select>"
     assert detect(html(form.format(usual)))[0].form is not None
 

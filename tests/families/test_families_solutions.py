@@ -131,7 +131,7 @@ def test_what_belongs_to_a_form():
         selected>2</select>{WIDGET}<button name=b1 value=x>A</button><button name=b2>B</button></form>
         <input form=f name=far value=9><input form=g name=farther>"""
     )
-    assert parse_qsl(form.body.decode()) == [("c2", "1"), ("s", "2"), ("far", "9"), ("b1", "x")]
+    assert parse_qsl(form.body.decode()) == [("c2", "1"), ("s", "2"), ("b1", "x"), ("far", "9")]
 
 
 def test_multipart_forms():

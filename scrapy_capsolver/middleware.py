@@ -447,6 +447,7 @@ class CapSolverMiddleware:
             make_task,
             self._attempts - state.attempts,
             mark=make_task.mark,
+            complete=family_named(challenge.family).complete,
             resume=None if resume is None else ResumeToken.of(resume),
         )
 

@@ -176,6 +176,7 @@ class ManualSolver:
             make_task,
             1 + self._settings.retry_times,
             mark=make_task.mark,
+            complete=family.complete,
         )
         try:
             solved = await self._capsolver.wait(self._capsolver.solve(job), lend=False)

@@ -18,16 +18,25 @@ from twisted.internet.interfaces import IHandshakeListener, IStreamClientEndpoin
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.web.client import URI, Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool, ResponseDone
 from twisted.web.http import PotentialDataLoss
+from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer  # type: ignore[import-untyped,unused-ignore]
 
+from scrapy_capsolver import __version__
+from scrapy_capsolver.api.encodings import EncodingError, decoded
+from scrapy_capsolver.api.patience import Patience
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from twisted.python.failure import Failure
 
 MAX_BODY = 1 << 20  # bytes; the largest solutions are a few kilobytes
 MAX_CONNECTIONS = 64  # kept open; a fresh TLS connection costs five times the CPU of a reused one
 IDLE_SECONDS = 20  # a connection is dropped before the server would close it under our hands
 CONNECT_SECONDS = 10.0  # with the name looked up and the TLS handshake done
+# Cloudflare stands before CapSolver, and may refuse or challenge callers without a User-Agent.
+HEADERS = {"User-Agent": [f"scrapy-capsolver/{__version__}"], "Accept": ["application/json"]}
 
 
 class TransportError(Exception):
@@ -108,12 +117,14 @@ class _Endpoint:
 class _Body(Protocol):
     """Collects a body of at most ``MAX_BODY`` bytes; cancelling ``finished`` closes the connection."""
 
-    def __init__(self) -> None:
+    def __init__(self, heard: Callable[[], None]) -> None:
+        self._heard = heard
         self.finished: Deferred[bytes] = Deferred(lambda _: self._hang_up())
         self._chunks: list[bytes] = []
         self._size = 0
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
+        self._heard()
         self._size += len(data)
         if self._size <= MAX_BODY:
             self._chunks.append(data)
@@ -175,31 +186,47 @@ class Transport:
         return HTTPClient(agent)
 
     def post_json(
-        self, path: str, payload: dict[str, Any], timeout: float, *, fresh: bool = False
+        self,
+        path: str,
+        payload: dict[str, Any],
+        timeout: float,
+        *,
+        longest: float | None = None,
+        fresh: bool = False,
     ) -> Deferred[tuple[int, bytes]]:
-        """POST ``payload``; fires with the HTTP status and the body within ``timeout`` seconds.
+        """POST ``payload``; the result is the HTTP status and the body.
 
-        ``fresh``: over a connection of its own. Fails with :class:`TransportError` alone.
+        They come within ``timeout`` seconds. With ``longest``, a reply whose body keeps coming may take that long.
+        ``fresh``: over a connection of its own. Fails with :class:`TransportError` only.
         """
-        exchange = Deferred.fromCoroutine(self._exchange(self._fresh_client if fresh else self._client, path, payload))
-        exchange.addTimeout(timeout, self._clock, lambda _, seconds: _timed_out(seconds))
+        patience = Patience(self._clock, timeout, timeout if longest is None else longest)
+        client = self._fresh_client if fresh else self._client
+        exchange = Deferred.fromCoroutine(self._exchange(client, path, payload, patience))
+        patience.limit(exchange, TransportError(f"no reply within {timeout:g} s", sent=True))
         exchange.addErrback(_explain)
         return exchange
 
-    async def _exchange(self, client: HTTPClient, path: str, payload: dict[str, Any]) -> tuple[int, bytes]:
+    async def _exchange(
+        self, client: HTTPClient, path: str, payload: dict[str, Any], patience: Patience
+    ) -> tuple[int, bytes]:
         try:
             response: Any = await client.request(
                 "POST",
                 self._base_url + path,
+                headers=Headers(HEADERS),
                 json=payload,
                 allow_redirects=False,
                 unbuffered=True,
                 reactor=self._reactor,
             )
-            body = _Body()
+            patience.heard()
+            body = _Body(patience.heard)
             response.deliverBody(body)
+            encodings = ",".join(response.headers.getRawHeaders("Content-Encoding", [])).split(",")
             status: int = response.code
-            return status, await body.finished
+            return status, decoded(await body.finished, encodings, MAX_BODY)
+        except EncodingError as error:
+            raise TransportError(str(error), sent=True) from None
         finally:
             if self._closed:  # or this connection would be kept for a while yet
                 self._pool.closeCachedConnections()
@@ -212,10 +239,6 @@ class Transport:
 
 
 _NO_TLS = "no TLS connection, or one that could not be verified"
-
-
-def _timed_out(seconds: float) -> NoReturn:
-    raise TransportError(f"no reply within {seconds:g} s", sent=True)
 
 
 def _as_cancelled(failure: Failure) -> Failure:

@@ -19,7 +19,7 @@ from scrapy_capsolver.families._page.page import BLOCKING_STATUSES
 from scrapy_capsolver.families._page.text import clean, plain
 from scrapy_capsolver.families._page.verdict import is_sparse, verdict
 from scrapy_capsolver.families.base import Challenge, TaskType
-from scrapy_capsolver.families.clearance import MAX_COOKIES, ClearanceFamily, Grant, pair_value
+from scrapy_capsolver.families.clearance import ClearanceFamily
 from scrapy_capsolver.families.cookies import cookie_value
 from scrapy_capsolver.families.token import task_of
 
@@ -89,17 +89,6 @@ class AwsWaf(ClearanceFamily):
         task = task_of(challenge, self.types)
         known = {**challenge.seen, **task}
         return {**{name: known[name] for name in _wanted(known, after) if name in known}, **task}
-
-    def grant(self, solution: Mapping[str, Any]) -> Grant:
-        """From ``cookie``, the bare value; a pair, and ``cookies``, are understood as well."""
-        for key in ("cookie", "cookies"):
-            found = solution.get(key)
-            if isinstance(found, dict):
-                found = found.get(self.cookie)
-            if isinstance(found, str) and found and len(found) <= MAX_COOKIES:
-                named = f"{self.cookie}=" in found
-                return self.granted(pair_value(found, self.cookie) if named else found.strip(), key, solution)
-        return self.granted(None, "cookie", solution)
 
 
 def _wanted(known: Mapping[str, Any], after: str) -> tuple[str, ...]:

@@ -123,5 +123,8 @@ class Family(Protocol):
         before this one (its ``errorDescription``, in lower case), or nothing.
         """
 
+    def complete(self, solution: Mapping[str, Any], task: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the solution under the names that are documented, with what it leaves out and the task has. Never raises."""
+
     def rehearse(self, request: Request, challenge: Challenge, inject: Inject | None) -> None:
         """Raise, before anything is paid, what would be raised about the request once there is a solution."""

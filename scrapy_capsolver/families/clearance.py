@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from scrapy_capsolver.errors import CaptchaConfigurationError, UnsolvableCaptchaError
-from scrapy_capsolver.families._page.text import plain
 from scrapy_capsolver.families.base import SolutionKind
-from scrapy_capsolver.families.cookies import cookie_value
-from scrapy_capsolver.families.token import MAX_USER_AGENT, task_of
+from scrapy_capsolver.families.solution import read_agent, read_cookie
+from scrapy_capsolver.families.token import task_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,9 +20,6 @@ if TYPE_CHECKING:
 
     from scrapy_capsolver.families.base import Challenge, TaskType
     from scrapy_capsolver.families.inject import Inject
-
-MAX_COOKIES = 16 * 1024
-"""Characters of a solution's cookies. Real ones have a few hundred."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,36 +67,13 @@ class ClearanceFamily:
             )
 
     def grant(self, solution: Mapping[str, Any]) -> Grant:
-        """What the solution grants. Raises :class:`UnsolvableCaptchaError`, which names the key and shows no value."""
-        raise NotImplementedError
+        """Return what the solution grants. Raises :class:`UnsolvableCaptchaError`, which shows no value."""
+        cookie = read_cookie(solution, self.cookie)
+        if cookie is None:
+            raise UnsolvableCaptchaError(f'CapSolver\'s solution has no value for a cookie "{self.cookie}"')
+        return Grant({self.cookie: cookie.value}, read_agent(solution), cookie.expires)
 
-    def granted(
-        self,
-        value: object,
-        key: str,
-        solution: Mapping[str, Any],
-        *,
-        agent: object = None,
-        expires: float | None = None,
-    ) -> Grant:
-        """The grant of a cookie with this ``value``, which the solution holds in ``key``.
-
-        ``agent`` is what stands for the solution's ``userAgent`` where it has none.
-        """
-        checked = cookie_value(value)
-        if checked is None:
-            raise UnsolvableCaptchaError(f'CapSolver\'s solution has no value for a cookie in "{key}"')
-        return Grant({self.cookie: checked}, _agent(solution.get("userAgent")) or _agent(agent), expires)
-
-
-def pair_value(text: str, name: str) -> str:
-    """The value of the cookie ``name`` in ``name=value; ...``; ``""`` where there is none."""
-    for pair in text[:MAX_COOKIES].split(";"):
-        found, _, value = pair.partition("=")
-        if found.strip() == name:
-            return value.strip()
-    return ""
-
-
-def _agent(value: object) -> str | None:
-    return (plain(value, MAX_USER_AGENT) or "").strip() or None
+    def complete(self, solution: Mapping[str, Any], task: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the solution with the task's user agent if it names none: that is who earned it."""
+        agent = read_agent(solution, task)
+        return dict(solution) if agent is None else {**solution, "userAgent": agent}

@@ -17,7 +17,7 @@ from scrapy_capsolver.errors import CaptchaProxyError
 from scrapy_capsolver.families._page.page import elements
 from scrapy_capsolver.families._page.text import clean
 from scrapy_capsolver.families.base import Challenge, TaskType
-from scrapy_capsolver.families.clearance import MAX_COOKIES, ClearanceFamily, Grant, pair_value
+from scrapy_capsolver.families.clearance import ClearanceFamily
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -86,20 +86,6 @@ class CloudflareChallenge(ClearanceFamily):
     def user_agent(self, asked: str, listed: Sequence[str]) -> str | None:
         """``asked``, if it is Chrome's: CapSolver takes no other, and chooses one where it is given none."""
         return asked if _CHROME.fullmatch(asked) else None
-
-    def grant(self, solution: Mapping[str, Any]) -> Grant:
-        """From ``cookies``, an object or in older replies one string; else from ``token``."""
-        cookies = solution.get("cookies")
-        headers = solution.get("headers")
-        value: object = None
-        if isinstance(cookies, dict):
-            value = cookies.get(self.cookie)
-        elif isinstance(cookies, str) and len(cookies) <= MAX_COOKIES:
-            value = pair_value(cookies, self.cookie)
-        agent = None
-        if isinstance(headers, dict):
-            agent = next((found for name, found in headers.items() if str(name).lower() == "user-agent"), None)
-        return self.granted(value or solution.get("token"), "cookies", solution, agent=agent)
 
 
 def _signs(page: Page) -> tuple[str, ...]:

@@ -6,8 +6,6 @@ inferred from public clients, which do what DataDome's own c.js and i.js do; doc
 
 from __future__ import annotations
 
-import time
-from email.utils import mktime_tz, parsedate_tz
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -17,7 +15,7 @@ from scrapy_capsolver.families._page.page import BLOCKING_STATUSES
 from scrapy_capsolver.families._page.text import clean, plain
 from scrapy_capsolver.families._page.verdict import verdict
 from scrapy_capsolver.families.base import Challenge, TaskType
-from scrapy_capsolver.families.clearance import MAX_COOKIES, ClearanceFamily, Grant, pair_value
+from scrapy_capsolver.families.clearance import ClearanceFamily
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -26,9 +24,10 @@ if TYPE_CHECKING:
 
 USER_AGENTS: tuple[str, ...] = tuple(
     f"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{version}.0.0.0 Safari/537.36"
-    for version in range(146, 136, -1)
+    for version in (144, 143, 142, 141, 140, 139, 138, 137, 146, 145)
 )
-"""What CapSolver takes, the newest first. The list on its page moves with Chrome: CAPSOLVER_USER_AGENTS replaces it."""
+"""What CapSolver takes, those first that are in all copies of the list on its page. It moves with Chrome: CAPSOLVER_USER_AGENTS
+replaces it."""
 
 HOST = "captcha-delivery.com"
 
@@ -39,9 +38,6 @@ _PATHS = ("/captcha/", "/interstitial/")
 _UNQUOTED = "!~*'()"
 _MAX_URL = 8192
 _MAX_VALUE = 1024
-_MAX_ATTRIBUTES = 1024
-# What browsers keep cookies for at most: RFC 6265bis, section 5.5.
-_MAX_AGE = 400 * 86400
 _BANNED = "DataDome says t=bv: the proxy is banned; use another one"
 
 
@@ -83,17 +79,6 @@ class DataDome(ClearanceFamily):
         """``asked``, if CapSolver takes it; else the first that it takes."""
         known = tuple(listed) or USER_AGENTS
         return asked if asked in known else known[0]
-
-    def grant(self, solution: Mapping[str, Any]) -> Grant:
-        """From ``cookie``, a pair with attributes as in Set-Cookie; a bare value will do as well."""
-        cookie = solution.get("cookie")
-        value: object = None
-        expires = None
-        if isinstance(cookie, str) and len(cookie) <= MAX_COOKIES:
-            pair, _, attributes = cookie.partition(";")
-            value = pair_value(cookie, self.cookie) or (pair.strip() if "=" not in pair else None)
-            expires = _expires(attributes[:_MAX_ATTRIBUTES])
-        return self.granted(value, "cookie", solution, expires=expires)
 
 
 def _addresses(page: Page) -> Iterator[tuple[str, str]]:
@@ -152,25 +137,3 @@ def _text(value: object) -> str:
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**15:
         return str(value)
     return plain(value, _MAX_VALUE) or ""
-
-
-def _expires(attributes: str) -> float | None:
-    """When a cookie with these attributes ends, in Unix seconds. What has ended already is taken for a mistake."""
-    now = time.time()
-    ends = None
-    for attribute in attributes.split(";"):
-        name, _, value = attribute.partition("=")
-        value = value.strip()
-        if name.strip().lower() == "max-age" and value.isascii() and value.isdigit():
-            return now + min(int(value[:12]), _MAX_AGE) if int(value[:12]) else None
-        if name.strip().lower() == "expires" and value.isascii():
-            ends = _time(value)
-    return min(ends, now + _MAX_AGE) if ends is not None and ends > now else None
-
-
-def _time(value: str) -> float | None:
-    try:
-        parsed = parsedate_tz(value[:64])
-        return None if parsed is None else float(mktime_tz(parsed))
-    except (ValueError, OverflowError, IndexError, TypeError):  # "1 Jan 99999", and what its parser stumbles over
-        return None

@@ -24,7 +24,8 @@ from scrapy_capsolver.families._page.text import clean
 from scrapy_capsolver.families._page.verdict import verdict
 from scrapy_capsolver.families.base import Challenge, TaskType
 from scrapy_capsolver.families.inject import MAIN, Inject
-from scrapy_capsolver.families.token import MAX_VALUE, TokenFamily
+from scrapy_capsolver.families.solution import MAX_VALUE, as_text, member
+from scrapy_capsolver.families.token import TokenFamily
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -121,6 +122,24 @@ class GeeTest(TokenFamily):
                     'what challengeUrl answers has no "gt", and neither has the page nor the flag'
                 )
         return task
+
+    def complete(self, solution: Mapping[str, Any], task: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the solution with the id or the challenge that the task had."""
+        full = super().complete(solution, task)
+        for key, given in (("captcha_id", "captchaId"), ("challenge", "challenge")):
+            if not as_text(full.get(key)) and task.get(given):
+                full[key] = task[given]
+        return full
+
+    def _spelled(self, solution: Mapping[str, Any]) -> dict[str, Any]:
+        """Return it also from v3's names of form fields."""
+        found = {}
+        for key in {*_V4, *_V3.values()} - solution.keys():
+            value = member(solution, key)
+            value = member(solution, f"geetest_{key}") if value is None else value
+            if value is not None:
+                found[key] = value
+        return found
 
     def values(self, solution: Mapping[str, Any]) -> Mapping[str, str]:
         """With v3's ``seccode``, which GeeTest's own script makes in the same way."""

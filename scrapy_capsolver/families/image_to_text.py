@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from scrapy_capsolver.errors import CaptchaConfigurationError
 from scrapy_capsolver.families.base import TaskType
 from scrapy_capsolver.families.recognition import Recognition
+from scrapy_capsolver.families.solution import read_answer, read_token
 from scrapy_capsolver.families.token import TokenFamily
 
 if TYPE_CHECKING:
@@ -47,5 +48,10 @@ class ImageToText(Recognition):
         if "images" in fields and "body" in fields:
             raise CaptchaConfigurationError('images: ImageToTextTask takes either them or "body", not both')
 
+    def main(self, solution: Mapping[str, Any]) -> str | None:
+        """Return the text, which may come as a number; or the answers of the module ``number``."""
+        text = read_token(solution, "text", numbers=True)
+        return read_answer(solution, ("answers",)) if text is None else text
+
     def value(self, solution: Mapping[str, Any]) -> str:
-        return TokenFamily.value(self, solution)
+        return TokenFamily.value(self, solution)  # which names the one key that there should be

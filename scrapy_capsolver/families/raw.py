@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from scrapy_capsolver.errors import CaptchaConfigurationError, UnsolvableCaptchaError
 from scrapy_capsolver.families.inject import named
+from scrapy_capsolver.families.solution import as_text, read_answer
 from scrapy_capsolver.families.token import TokenFamily
 
 if TYPE_CHECKING:
@@ -30,15 +31,16 @@ class Raw(TokenFamily):
         """Never: nothing is known of what it looks like."""
         return None
 
+    def main(self, solution: Mapping[str, Any]) -> str | None:
+        """Return the value under a key that other types have it in, else the only text there is."""
+        known = read_answer(solution, _MAIN_KEYS)
+        texts = [value for key, value in solution.items() if key not in _OTHER_KEYS and isinstance(value, str)]
+        return as_text(texts[0]) if known is None and len(texts) == 1 else known
+
     def value(self, solution: Mapping[str, Any]) -> str:
-        """The value under a key that other types have it in, else the only text there is."""
-        values = self.values(solution)
-        for key in _MAIN_KEYS:
-            if key in values:
-                return values[key]
-        texts = [key for key, value in solution.items() if key not in _OTHER_KEYS and isinstance(value, str)]
-        if len(texts) == 1 and texts[0] in values:
-            return values[texts[0]]
+        text = self.main(solution)
+        if text is not None:
+            return text
         raise UnsolvableCaptchaError(
             f"CapSolver's solution has no single text that must be the one; {named(solution)}. Say which in the flag: "
             'inject {"form": {"name of the field": "key of the solution"}}'

@@ -19,7 +19,8 @@ from scrapy_capsolver.families._page.submission import submission
 from scrapy_capsolver.families._page.text import clean
 from scrapy_capsolver.families._page.verdict import verdict
 from scrapy_capsolver.families.base import Challenge
-from scrapy_capsolver.families.cookies import cookie_value, with_cookies
+from scrapy_capsolver.families.cookies import with_cookies
+from scrapy_capsolver.families.solution import read_cookie
 from scrapy_capsolver.families.token import TokenFamily
 
 if TYPE_CHECKING:
@@ -71,7 +72,8 @@ class RecaptchaFamily(TokenFamily):
         self, request: Request, challenge: Challenge, solution: Mapping[str, Any], inject: Inject | None
     ) -> Request:
         """With the session's cookies as well, where ``isSession`` asked for them or the site uses them."""
-        cookies = {name: value for name in SESSION_COOKIES if (value := cookie_value(solution.get(name)))}
+        found = {name: read_cookie(solution, name, bare=False) for name in SESSION_COOKIES}
+        cookies = {name: cookie.value for name, cookie in found.items() if cookie is not None}
         sent = super().apply(request, challenge, solution, inject)
         return with_cookies(sent, cookies) if cookies else sent
 

@@ -17,7 +17,8 @@ from scrapy_capsolver.families._page.text import clean
 from scrapy_capsolver.families._page.verdict import verdict
 from scrapy_capsolver.families.base import Challenge, SolutionKind, TaskType
 from scrapy_capsolver.families.inject import Inject, named
-from scrapy_capsolver.families.token import TokenFamily, as_text
+from scrapy_capsolver.families.solution import read_answer
+from scrapy_capsolver.families.token import TokenFamily
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -119,14 +120,16 @@ class Recognition(TokenFamily):
         return task
 
     def value(self, solution: Mapping[str, Any]) -> str:
-        for key in self.main_keys:
-            text = as_text(solution.get(key))
-            if text is not None:
-                return text
+        text = self.main(solution)
+        if text is not None:
+            return text
         raise UnsolvableCaptchaError(
             f"CapSolver's solution has nothing in {' or '.join(self.main_keys)} that a request can carry; "
             f'{named(solution)}. Leave inject out, and response.meta["capsolver_solution"] has it'
         )
+
+    def main(self, solution: Mapping[str, Any]) -> str | None:
+        return read_answer(solution, self.main_keys)
 
     def places(self, challenge: Challenge, inject: Inject | None) -> Inject:
         """Nowhere, where the flag does not say: the answer is for the spider's own code."""

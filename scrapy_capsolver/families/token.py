@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from scrapy_capsolver.errors import CaptchaConfigurationError, UnsolvableCaptchaError
 from scrapy_capsolver.families._page.forms import submit
-from scrapy_capsolver.families._page.text import clean, plain
+from scrapy_capsolver.families._page.text import clean
 from scrapy_capsolver.families.base import SolutionKind
 from scrapy_capsolver.families.inject import MAIN, Inject, place
+from scrapy_capsolver.families.solution import MAX_VALUE, as_text, member, read_agent, read_token
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -18,13 +18,6 @@ if TYPE_CHECKING:
     from scrapy import Request
 
     from scrapy_capsolver.families.base import Challenge, TaskType
-
-MAX_VALUE = 64 * 1024
-"""Characters of a solution's value. Real tokens have 500 to 5,000."""
-
-MAX_USER_AGENT = 512
-
-_MAX_ITEMS = 1000
 
 
 class _StandIns(Mapping[str, str]):
@@ -63,21 +56,41 @@ class TokenFamily:
         return task_of(challenge, self.types)
 
     def value(self, solution: Mapping[str, Any]) -> str:
-        """The main value. Raises :class:`UnsolvableCaptchaError`, which names the key and shows no value."""
-        value = solution.get(self.solution_key)
-        if not isinstance(value, str) or not value.strip():
+        """Return the main value. Raises :class:`UnsolvableCaptchaError`, which names the key and shows no value."""
+        text = self.main(solution)
+        if text is not None:
+            return text
+        found = member(solution, self.solution_key)
+        if not isinstance(found, str) or not found.strip():
             raise UnsolvableCaptchaError(f'CapSolver\'s solution has no text in "{self.solution_key}"')
-        if len(value) > MAX_VALUE:
+        if len(found) > MAX_VALUE:
             raise UnsolvableCaptchaError(
-                f'CapSolver\'s solution holds {len(value)} characters in "{self.solution_key}": more than any token has'
+                f'CapSolver\'s solution holds {len(found)} characters in "{self.solution_key}": more than any token has'
             )
-        if as_text(value) is None:
-            raise UnsolvableCaptchaError(f'CapSolver\'s solution holds broken text in "{self.solution_key}"')
-        return value
+        raise UnsolvableCaptchaError(f'CapSolver\'s solution holds broken text in "{self.solution_key}"')
+
+    def main(self, solution: Mapping[str, Any]) -> str | None:
+        """Return the main value, or None if there is none that can be used."""
+        return read_token(solution, self.solution_key)
+
+    def complete(self, solution: Mapping[str, Any], task: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the solution with its values under their documented names, and with the task's user agent if it names none."""
+        full = {**solution, **self._spelled(solution)}
+        main = self.main(solution)
+        if main is not None and hasattr(self, "solution_key"):
+            full[self.solution_key] = main
+        agent = read_agent(solution, task)
+        return full if agent is None else {**full, "userAgent": agent}
 
     def values(self, solution: Mapping[str, Any]) -> Mapping[str, str]:
-        """What can be placed of a solution, by its keys, as text; what cannot is left out."""
-        return {key: text for key, value in solution.items() if (text := as_text(value)) is not None}
+        """Return what can be placed of a solution, by its keys, as text; what cannot is left out."""
+        named = {**solution, **self._spelled(solution)}
+        return {key: text for key, value in named.items() if (text := as_text(value)) is not None}
+
+    def _spelled(self, solution: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what the solution has under other spellings of the documented names."""
+        missing = (self.solution_keys or frozenset()) - solution.keys()
+        return {key: value for key in missing if (value := member(solution, key)) is not None}
 
     def keys(self, challenge: Challenge) -> frozenset[str] | None:
         """The keys that the solution of this challenge may have; None where nobody says."""
@@ -126,33 +139,6 @@ class TokenFamily:
         return place(request, places, values)
 
 
-def as_text(value: object) -> str | None:
-    """A value of a solution as it goes into a request: text, a number as in JSON, a list of them joined by commas.
-
-    None for what is neither, is blank, is broken text, or is longer than :data:`MAX_VALUE`.
-    """
-    if isinstance(value, list):
-        items = [_scalar(item) for item in value[: _MAX_ITEMS + 1]]
-        text = None if None in items or len(items) > _MAX_ITEMS else ",".join(item or "" for item in items)
-    else:
-        text = _scalar(value)
-    return text if text and text.strip() and len(text) <= MAX_VALUE else None
-
-
-def _scalar(value: object) -> str | None:
-    if isinstance(value, bool):
-        return None
-    try:
-        if isinstance(value, (int, float)):
-            return json.dumps(value, allow_nan=False)
-        if isinstance(value, str) and len(value) <= MAX_VALUE:
-            value.encode()
-            return value
-    except ValueError:  # no number of JSON's, or half of a character
-        return None
-    return None
-
-
 def task_of(challenge: Challenge, types: Mapping[str, TaskType]) -> dict[str, Any]:
     """The task as the challenge has it, without the keys that are this package's own."""
     own = types[challenge.type].own if challenge.type in types else frozenset()
@@ -162,9 +148,9 @@ def task_of(challenge: Challenge, types: Mapping[str, TaskType]) -> dict[str, An
 
 def with_user_agent(request: Request, solution: Mapping[str, Any]) -> Request:
     """``request`` as sent by the solution's ``userAgent``; unchanged where that is not one that can be sent."""
-    agent = plain(solution.get("userAgent"), MAX_USER_AGENT)
-    if agent is None or not agent.strip():
+    agent = read_agent(solution)
+    if agent is None:
         return request
     headers = request.headers.copy()
-    headers["User-Agent"] = agent.strip()
+    headers["User-Agent"] = agent
     return request.replace(headers=headers)

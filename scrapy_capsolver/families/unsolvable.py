@@ -77,6 +77,9 @@ class Unsolvable:
     def task(self, challenge: Challenge, fetched: Sequence[bytes], after: str) -> dict[str, Any]:
         raise UnsupportedCaptchaError(self.refusal)
 
+    def complete(self, solution: Mapping[str, Any], task: Mapping[str, Any]) -> dict[str, Any]:
+        return dict(solution)
+
     def rehearse(self, request: Request, challenge: Challenge, inject: Inject | None) -> None:
         raise UnsupportedCaptchaError(self.refusal)
 

@@ -72,6 +72,9 @@ class ApiResource:
         api = self._api
         api.calls[method] += 1
         body = reading(request)
+        if not request.getHeader("user-agent"):  # as Cloudflare, which stands before CapSolver, may do
+            self._send(request, faults.html_reply(403), None)
+            return
         fault = self._quirks.fault(method)
         if fault is not None:
             api.faults[fault] += 1

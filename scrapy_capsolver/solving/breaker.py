@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 
-from scrapy_capsolver.api.codes import Action
+from scrapy_capsolver.api.codes import RULES, Action
 from scrapy_capsolver.errors import from_plain, to_plain
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ class Breaker:
         if ended:
             self._ration(is_error=fault is not None)
         if fault is not None and fault.rule.action is Action.WAIT:
-            self._pause(fault.rule.wait, fault.rule.meaning, fault.code or "no_code")
+            self._pause(fault.rule.wait, fault.rule.meaning, fault.stat)
         elif self._clock.seconds() >= self._paused_until:
             self._pauses = 0
             if self._on_trial:
@@ -241,7 +241,7 @@ class Breaker:
         if kind == "hold":
             self._held_until = max(self._held_until, until)
         elif until > self._paused_until:
-            self._count(f"breaker/pauses/{code}", 1)
+            self._count(f"breaker/pauses/{code if code in RULES else 'unknown'}", 1)
             self._count("breaker/paused_seconds", until - max(self._paused_until, now))
             self._paused_until = until
             self._on_trial, self._trial = True, 0

@@ -59,6 +59,8 @@ class Job:
     """Gives each attempt's task, from what CapSolver said of the attempt before. May raise what it likes."""
     attempts_allowed: int
     mark: Callable[[dict[str, Any]], str] = lambda task: ""
+    complete: Callable[[Mapping[str, Any], Mapping[str, Any]], Mapping[str, Any]] = lambda solution, task: solution
+    """Returns a solution with what it leaves out and the task has, under the names that are documented."""
     resume: ResumeToken | None = None
     """A task of an earlier run that is open still."""
 
@@ -68,7 +70,10 @@ class Job:
     """How many of them were given up, and may be charged."""
     timed_out: bool = False
     said: str = ""
+    task: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """The latest one."""
     refusals: Counter[str] = field(default_factory=Counter)
+    """By what they are among the stats."""
     connect_failures: int = 0
     receipt: Receipt | None = None
     """Of the task under way, from before it is sent until it is settled."""

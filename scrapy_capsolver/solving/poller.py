@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 POLLS_PER_SECOND = 300.0
 POLLS_IN_FLIGHT = 64  # as many as the transport keeps connections
-DOUBTS = 3  # errors that may concern a query alone, after which the task is given up
+DOUBTS = 3  # errors that may concern a query only, or replies without the solution, after which the task is given up
 _OVERLOAD_TICK = 0.05  # seconds between looks at tasks that are due and may not be asked yet
 _RANK_SECONDS = 1.0  # between looks at which of them are the likeliest: with 10,000 that takes some 20 ms
 _MAX_BACK_OFF = 5.0  # seconds, after polls that failed
@@ -55,7 +55,7 @@ class OpenTask:
     failures: int = 0
     """Polls in a row that brought no answer."""
     doubts: int = 0
-    """Errors that do not say whether the task has ended."""
+    """Errors that do not say whether the task has ended, and replies that are ready without a solution."""
     result: Deferred[Reply] = field(init=False)  # both begin with Poller.result_of
     solve: Solve = field(init=False)
 
@@ -220,8 +220,8 @@ class Poller:
         if task.done:
             return
         fault = reply.fault
-        if reply.task_id is not None and reply.task_id != task.id:
-            self._back_off(task)  # an answer, but not to this question
+        if reply.is_of_another(task.id) or (reply.empty and self._may_follow(task)):
+            self._back_off(task)
         elif reply.ready:
             self._end(task, (task.asked_age + asked_age) / 2).callback(reply)
         elif fault is None:
@@ -240,8 +240,11 @@ class Poller:
     def _is_doubtful(reply: Reply, task: OpenTask) -> bool:
         """Does the error perhaps concern this query alone, and not the task?"""
         assert reply.fault is not None
-        if reply.ended or reply.fault.rule.forgotten:
-            return False
+        return not (reply.ended or reply.fault.rule.forgotten) and Poller._may_follow(task)
+
+    @staticmethod
+    def _may_follow(task: OpenTask) -> bool:
+        """Return whether the task is asked about again after an answer that may be a mistake."""
         task.doubts += 1
         return task.doubts < DOUBTS
 

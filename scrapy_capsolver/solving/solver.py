@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
 from twisted.internet.defer import TimeoutError as DeferredTimeoutError
 
+from scrapy_capsolver._utils.numbers import finite
 from scrapy_capsolver.api.codes import Action
 from scrapy_capsolver.api.transport import TransportError
 from scrapy_capsolver.errors import (
@@ -165,7 +166,7 @@ class Solver:
 
     async def _attempt(self, job: Job, *, trial: int) -> Solved | None:
         """One task, from its making to its solution. None: it came to nothing, and another may be tried."""
-        task = await job.make_task(job.said)
+        job.task = task = await job.make_task(job.said)
         self._breaker.check(task["type"])
         reply: Reply | None
         if self._take_up(job, task):
@@ -173,7 +174,7 @@ class Solver:
             reply = await self._result(job)
         else:
             reply = await self._create(job, task, trial=trial)
-            if reply is not None and reply.fault is None and not reply.ready:
+            if reply is not None and reply.fault is None and not reply.complete:
                 reply = await self._result(job)
         if reply is None:
             return None
@@ -201,6 +202,7 @@ class Solver:
 
     def _resume(self, job: Job, note: ResumeToken) -> None:
         self._count("tasks/resumed", 1)
+        self._client.learn_task(job.task)  # it is the same one
         job.attempts += 1
         job.receipt, job.open_mark = note.receipt, note.mark
         job.open_task = self._earlier(note)
@@ -279,17 +281,17 @@ class Solver:
         self._breaker.answered(fault, ended=fault is not None or reply.ready)
         job.attempts += 1
         if fault is not None:
-            self._count(f"tasks/refused/{fault.code or 'no_envelope'}", 1)
+            self._count(f"tasks/refused/{fault.stat}", 1)
             self._free(job)
         else:
             self._count("tasks", 1)
             job.receipt = replace(receipt, task=reply.task_id or "")
-            if not reply.ready:
+            if not reply.complete:
                 self._ledger.opened(job.receipt)
                 job.open_task = OpenTask(task["type"], job.receipt.task, self._clock.seconds())
                 job.open_mark = job.mark(task)
         if cancelled:
-            if reply.ready:
+            if reply.complete:
                 self._ledger.wasted(self._settle(reply, job).receipt, "abandoned")
             raise CancelledError
         return reply
@@ -318,7 +320,7 @@ class Solver:
                 possibly_paid=self._give_up(job),
             ) from None
         if reply.fault is not None:
-            self._count(f"tasks/failed/{reply.fault.code or 'unknown'}", 1)
+            self._count(f"tasks/failed/{reply.fault.stat}", 1)
             if reply.ended:
                 self._ledger.failed(job.receipt)
                 self._free(job)
@@ -330,12 +332,12 @@ class Solver:
         """Do what the error asks for and return where another task may be made; else raise."""
         fault = reply.fault
         assert fault is not None
-        rule, seen = fault.rule, job.refusals[fault.code]
-        job.refusals[fault.code] += 1
+        rule, seen = fault.rule, job.refusals[fault.stat]
+        job.refusals[fault.stat] += 1
         job.said = fault.description
         after = f" after {job.attempts} tasks" if job.attempts > 1 else ""
         error = rule.error(
-            scrub(str(fault), task) + after,
+            str(fault) + after,
             code=fault.code or None,
             attempts=job.attempts,
             possibly_paid=job.lost,
@@ -360,7 +362,7 @@ class Solver:
         self._limits.settle(receipt, charged=True)
         job.receipt = job.open_task = None
         self._stops.succeeded(job.task_scope, REFUSED)
-        if not reply.solution:
+        if reply.solution is None:
             self._ledger.wasted(receipt, "no_solution")
             raise UnsolvableCaptchaError(
                 f"CapSolver says that {receipt.type} is ready and sends no solution",
@@ -368,7 +370,8 @@ class Solver:
                 possibly_paid=job.lost + 1,
             )
         polls = 0 if task is None else task.queries
-        return Solved(reply.solution, receipt, job.attempts, 0.0, polls, _solved_at(reply.solution), pick_up)
+        solution = job.complete(reply.solution, job.task)
+        return Solved(solution, receipt, job.attempts, 0.0, polls, _solved_at(solution), pick_up)
 
     def _lose(self, job: Job, why: str) -> NoReturn:
         """What became of a createTask is not known, so it is not sent again."""
@@ -428,15 +431,6 @@ class Solver:
             self._limits.give_back(receipt)
 
 
-def scrub(text: str, task: Mapping[str, Any]) -> str:
-    """``text`` without what the task tells CapSolver in confidence, should an error quote it."""
-    for key in ("proxy", "proxyPassword", "proxyLogin"):
-        secret = task.get(key)
-        if isinstance(secret, str) and secret:
-            text = text.replace(secret, f"[{key}]")
-    return text
-
-
 def _solved_at(solution: Mapping[str, Any]) -> float:
     """When a solution came to be, in Unix seconds: a token's life counts from there.
 
@@ -444,7 +438,5 @@ def _solved_at(solution: Mapping[str, Any]) -> float:
     one that disagrees with ours by more than a solve can take is not used.
     """
     now = time.time()
-    created = solution.get("createTime")
-    if isinstance(created, (int, float)) and not isinstance(created, bool) and 0 <= now - created / 1000 <= 300:
-        return created / 1000
-    return now
+    created = finite(solution.get("createTime"))
+    return created / 1000 if created is not None and 0 <= now - created / 1000 <= 300 else now

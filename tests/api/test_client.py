@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
+import zlib
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import brotli
 import pytest
 import trustme
 from scrapy.utils.defer import deferred_f_from_coro_f, maybe_deferred_to_future
@@ -12,7 +15,9 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
 
-from scrapy_capsolver.api.client import CapSolverClient
+from scrapy_capsolver import __version__
+from scrapy_capsolver.api.client import POLL_LONGEST, POLL_SECONDS, CapSolverClient
+from scrapy_capsolver.api.patience import Patience
 from scrapy_capsolver.api.replies import Balance, Fault
 from scrapy_capsolver.api.transport import CONNECT_SECONDS, IDLE_SECONDS, MAX_BODY, MAX_CONNECTIONS, TransportError
 from tests import fault_proxy
@@ -92,6 +97,170 @@ async def test_a_connection_in_use_is_closed_after_its_reply() -> None:
         await maybe_deferred_to_future(client.close())
         assert isinstance(await maybe_deferred_to_future(asking), Balance)
         assert client._transport._pool._connections == {}
+
+
+@asynccontextmanager
+async def answering(*replies: bytes) -> AsyncIterator[tuple[CapSolverClient, list[bytes]]]:
+    """A client of a server that gives these replies, one for each call, and the requests that it gets."""
+    from twisted.internet import reactor
+
+    received: list[bytes] = []
+    left = list(replies)
+
+    async def serve(wire: Wire) -> None:
+        while left and await wire.has(lambda data: data.endswith(b"}")):
+            received.append(wire.data)
+            wire.data = b""
+            wire.send(left.pop(0))
+
+    open_ = set[Wire]()
+    listen: Any = reactor.listenTCP  # type: ignore[attr-defined]
+    port = listen(0, wires(open_, lambda wire: Deferred.fromCoroutine(serve(wire))), interface="127.0.0.1")
+    client = CapSolverClient(api_key="CAP-1", api_url=f"http://127.0.0.1:{port.getHost().port}", reactor=reactor)
+    yield client, received
+    await maybe_deferred_to_future(client.close())
+    for wire in list(open_):
+        wire.drop("close")
+        await maybe_deferred_to_future(wire.gone)
+    await maybe_deferred_to_future(port.stopListening())
+
+
+def http(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
+    head = [f"HTTP/1.1 {status}", "Content-Type: application/json", f"Content-Length: {len(body)}", *headers]
+    return "\r\n".join([*head, "", ""]).encode() + body
+
+
+@deferred_f_from_coro_f
+async def test_the_headers_of_each_call() -> None:
+    """Cloudflare may turn away who sends no User-Agent; what could not be decoded is not asked for."""
+    replies = [http(b'{"errorId": 0, "taskId": "t", "balance": 1}')] * 4
+    async with answering(*replies) as (client, received):
+        await call(client.create_task(TASK))
+        await call(client.get_task_result("t"))
+        await call(client.get_balance())
+        await call(client.feedback_task("t", invalid=False))
+    assert len(received) == 4
+    for request in received:
+        head = request.partition(b"\r\n\r\n")[0].decode().lower().split("\r\n")[1:]
+        headers = dict(line.split(": ", 1) for line in head)
+        assert headers["user-agent"] == f"scrapy-capsolver/{__version__}"
+        assert headers["accept"] == "application/json"
+        assert headers["accept-encoding"] == "gzip"
+        assert len(headers) == len(head)  # each once
+
+
+BODY = b'{"errorId": 0, "status": "ready", "solution": {"token": "t"}}'
+RAW = zlib.compressobj(wbits=-15)
+ENCODED = {
+    "gzip": gzip.compress(BODY),
+    "x-gzip": gzip.compress(BODY),
+    "deflate": zlib.compress(BODY),
+    "Deflate": RAW.compress(BODY) + RAW.flush(),
+    "br": brotli.compress(BODY),
+    "identity": BODY,
+    "deflate, br": brotli.compress(zlib.compress(BODY)),
+}
+
+
+@pytest.mark.parametrize("encoding", ENCODED)
+@deferred_f_from_coro_f
+async def test_encodings_that_were_not_asked_for_are_undone(encoding: str) -> None:
+    async with answering(http(ENCODED[encoding], f"Content-Encoding: {encoding}")) as (client, _):
+        assert (await call(client.get_task_result("t"))).solution == {"token": "t"}
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [
+        ("zstd", BODY),
+        ("deflate", BODY),
+        ("deflate", zlib.compress(BODY)[:-9]),
+        ("br", brotli.compress(BODY)[:-3]),
+        ("br", b"\xff" * 9),
+        ("deflate", zlib.compress(b"a" * 9_000_000)),
+        ("br", brotli.compress(b"a" * 9_000_000)),
+        ("\x1b[2J", BODY),
+    ],
+)
+@deferred_f_from_coro_f
+async def test_encodings_that_cannot_be_undone_are_no_reply(encoding: str, body: bytes) -> None:
+    """Nor what grows to more than a reply may have."""
+    async with answering(http(body, f"Content-Encoding: {encoding}")) as (client, _):
+        with pytest.raises(TransportError, match=r"^the reply's encoding \((\w+|\?)\) cannot be undone$") as caught:
+            await call(client.get_task_result("t"))
+        assert caught.value.sent
+
+
+@deferred_f_from_coro_f
+async def test_a_task_id_that_came_as_a_number_goes_back_as_one() -> None:
+    """As services want it that CapSolver's clients can be pointed at."""
+    replies = [http(b'{"errorId": 0, "taskId": %s}' % given) for given in (b"7654321", b'"123"')]
+    async with answering(*replies, *[http(b"{}")] * 3) as (client, received):
+        for _ in range(2):
+            await call(client.create_task(TASK))
+        await call(client.get_task_result("7654321"))
+        await call(client.feedback_task("7654321", invalid=True))
+        await call(client.get_task_result("123"))
+    assert b'"taskId":7654321' in received[2]
+    assert b'"taskId":7654321' in received[3]
+    assert b'"taskId":"123"' in received[4]
+
+
+@deferred_f_from_coro_f
+async def test_a_task_id_with_a_secret_in_it_is_none() -> None:
+    """It would be written into files."""
+    async with answering(http(b'{"errorId": 0, "taskId": "id-PASSWORD1"}')) as (client, _):
+        created = await call(client.create_task({**TASK, "proxy": "http://user:password1@127.0.0.1:1"}))
+    assert (created.task_id, created.fault) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("pause", "ends"), [(POLL_SECONDS - 0.1, POLL_LONGEST), (0.5, POLL_LONGEST), (POLL_SECONDS + 0.1, POLL_SECONDS)]
+)
+def test_a_reply_that_keeps_coming_is_waited_for(pause: float, ends: float) -> None:
+    """Longer than for one that is silent, and not for ever."""
+    clock = Clock()  # type: ignore[no-untyped-call]
+    patience = Patience(clock, POLL_SECONDS, POLL_LONGEST)
+    waiting: Deferred[None] = Deferred()
+    outcome: list[Any] = []
+    patience.limit(waiting, TransportError("no reply", sent=True))
+    waiting.addErrback(outcome.append)
+    while not outcome:
+        clock.advance(pause)
+        patience.heard()
+    assert clock.seconds() == pytest.approx(ends, abs=pause)
+    assert outcome[0].check(TransportError)
+    assert clock.getDelayedCalls() == []
+
+
+@deferred_f_from_coro_f
+async def test_a_result_that_drips_is_read() -> None:
+    """Though it takes longer than a poll that is silent may take."""
+    from twisted.internet import reactor
+
+    clock, body = Clock(), http(BODY)  # type: ignore[no-untyped-call]
+    start = len(body) - len(BODY)
+    pieces = [body[:start], *(body[at : at + 6] for at in range(start, len(body), 6))]
+
+    async def serve(wire: Wire) -> None:
+        await wire.has(lambda data: data.endswith(b"}"))
+        for piece in pieces:
+            wire.send(piece)
+            seen: Deferred[None] = Deferred()
+            reactor.callLater(0, seen.callback, None)  # type: ignore[attr-defined]
+            await seen
+            clock.advance(1)
+
+    open_ = set[Wire]()
+    listen: Any = reactor.listenTCP  # type: ignore[attr-defined]
+    port = listen(0, wires(open_, lambda wire: Deferred.fromCoroutine(serve(wire))), interface="127.0.0.1")
+    url = f"http://127.0.0.1:{port.getHost().port}"
+    client = CapSolverClient(api_key="CAP-1", api_url=url, reactor=reactor, clock=clock)
+    reply = await call(client.get_task_result("t"))
+    assert reply.solution == {"token": "t"}
+    assert clock.seconds() > POLL_SECONDS
+    await maybe_deferred_to_future(client.close())
+    await maybe_deferred_to_future(port.stopListening())
 
 
 @pytest.mark.parametrize("quirk", ["reply-lost", "request-lost", "short-body", "huge-body"])

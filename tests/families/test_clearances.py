@@ -332,8 +332,8 @@ def test_values_of_dd_cannot_add_parameters():
 
 
 def test_datadomes_user_agent_is_one_of_the_list():
-    assert USER_AGENTS[0].count("Chrome/146.0.0.0") == USER_AGENTS[-1].count("Chrome/137.0.0.0") == 1
-    assert len(USER_AGENTS) == 10
+    assert "Chrome/144.0.0.0" in USER_AGENTS[0]  # some copies of CapSolver's list begin there
+    assert len(set(USER_AGENTS)) == 10
     assert DATADOME.user_agent(USER_AGENTS[3], ()) == USER_AGENTS[3]
     assert DATADOME.user_agent("Scrapy", ()) == USER_AGENTS[0]
     assert DATADOME.user_agent(USER_AGENTS[3], ["A", "B"]) == "A"

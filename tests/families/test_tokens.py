@@ -13,7 +13,8 @@ from scrapy.http import HtmlResponse
 
 from scrapy_capsolver.errors import CaptchaConfigurationError, UnsolvableCaptchaError, UnsupportedCaptchaError
 from scrapy_capsolver.families import FAMILIES, Challenge, Inject, SolutionKind, detect, family
-from scrapy_capsolver.families.token import MAX_VALUE, TokenFamily, as_text
+from scrapy_capsolver.families.solution import MAX_VALUE, as_text
+from scrapy_capsolver.families.token import TokenFamily
 
 from .corpus import response_of
 
@@ -218,7 +219,8 @@ def test_no_main_value_of_a_raw_solution(solution):
     ("value", "text"),
     [
         ("a", "a"),
-        (" a ", " a "),
+        (" a ", "a"),
+        ("a\n", "a"),
         (5, "5"),
         (2.5, "2.5"),
         (1e300, "1e+300"),

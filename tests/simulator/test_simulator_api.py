@@ -49,6 +49,19 @@ async def test_a_task_is_idle_then_processing_then_ready(caller: Caller, clock: 
 
 
 @deferred_f_from_coro_f
+async def test_a_call_without_a_user_agent_is_turned_away(caller: Caller) -> None:
+    """As by Cloudflare, which stands before CapSolver: no service, no task, no envelope."""
+    body = json.dumps(
+        {"clientKey": caller.simulator.key, "task": {"type": "ReCaptchaV2TaskProxyLess", **PAGE}}
+    ).encode()
+    for headers in ({}, {"User-Agent": ""}):
+        url = f"{caller.simulator.api_url}/createTask"
+        answer = await fetch("POST", url, body, {"Content-Type": "application/json", **headers})
+        assert (answer.status, answer.headers["content-type"]) == (403, "text/html; charset=UTF-8")
+    assert caller.simulator.tasks == {}
+
+
+@deferred_f_from_coro_f
 async def test_solutions_of_each_kind(caller: Caller, clock: Clock) -> None:
     turnstile = await caller.task_id("AntiTurnstileTaskProxyLess")
     session = await caller.task_id("ReCaptchaV3TaskProxyLess", isSession=True)

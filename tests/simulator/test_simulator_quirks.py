@@ -309,7 +309,7 @@ class FirstMegabytes(Protocol):
         self.got = 0
 
     def connectionMade(self) -> None:
-        self.transport.write(b"POST /getBalance HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+        self.transport.write(b"POST /getBalance HTTP/1.1\r\nHost: x\r\nUser-Agent: x\r\nContent-Length: 0\r\n\r\n")
 
     def dataReceived(self, data: bytes) -> None:
         self.got += len(data)

@@ -87,7 +87,7 @@ class Caller:
         self.simulator = simulator
 
     async def raw(self, method: str, body: bytes, content_type: str = "application/json", **more: Any) -> Answer:
-        headers = {"Content-Type": content_type}
+        headers = {"User-Agent": "Visitor/1", "Content-Type": content_type}
         return await fetch("POST", f"{self.simulator.api_url}/{method}", body, headers, **more)
 
     async def __call__(self, method: str, **members: Any) -> Answer:

@@ -111,7 +111,7 @@ def pending(crawler: Crawler | None) -> dict[str, int]:
     held = {
         "service waiting": len(service._waiting) + len(service._sharing),
         "slots lent": service._slots.loans,
-        "turns": solver._turns.limit - solver._turns.tokens + len(solver._turns.waiting),
+        "turns": solver._turns.taken + solver._turns.waiting,
         "polls": len(poller._waiting) + len(poller._due) + poller._open + poller._in_flight,
         "breaker": len(service._breaker._waiting) + (service._breaker._timer is not None),
         "limits": len(service._limits._waiting) + sum((service._limits._taken - service._limits._settled).values()),

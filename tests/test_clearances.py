@@ -16,6 +16,7 @@ from scrapy.exceptions import CloseSpider
 from scrapy.http import FormRequest, Response
 from scrapy.utils.defer import deferred_f_from_coro_f
 from scrapy.utils.test import get_crawler
+from twisted.internet.task import Clock
 
 from scrapy_capsolver._request.clearance_flow import ClearanceFlow
 from scrapy_capsolver._request.identity import ClientIdentity
@@ -490,7 +491,7 @@ class Wearing:
 
     def __init__(self, **clearances: Clearance) -> None:
         self.crawler = get_crawler()
-        self.clearances = Clearances(MemoryStore(), ("aws_waf", "cloudflare_challenge", "datadome"))
+        self.clearances = Clearances(MemoryStore(), ("aws_waf", "cloudflare_challenge", "datadome"), Clock())
         self.counts: Counter[str] = Counter()
         settings = CapSolverSettings(api_key="k")
         service: Any = self

@@ -503,7 +503,7 @@ def test_no_page_of_such_parts_chooses_its_task(
 
 def test_every_family_that_reads_a_page_is_looked_at_here() -> None:
     by_flag = {"image_to_text", "recaptcha_v2_classification", "aws_waf_classification", "vision_engine", "raw"}
-    refused = {"hcaptcha", "funcaptcha", "perimeterx"}
+    refused = {one.name for one in FAMILIES if not one.types}
     elsewhere = {"cloudflare_challenge", "botdeflector"}
     assert {one.name for one in FAMILIES} - by_flag - refused - elsewhere == set(SHOWN)
 

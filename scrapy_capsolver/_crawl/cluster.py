@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from scrapy_capsolver.report.record import Record
     from scrapy_capsolver.settings import CapSolverSettings
     from scrapy_capsolver.solving.breaker import Breaker
+    from scrapy_capsolver.solving.clock import Clock
     from scrapy_capsolver.solving.solver import Solver
     from scrapy_capsolver.stores.redis.cluster import Fleet
     from scrapy_capsolver.stores.redis.limits import SharedLimits
@@ -34,6 +35,7 @@ def scope_of(settings: CapSolverSettings, spider: str) -> Scope | None:
 def limits_of(
     settings: CapSolverSettings,
     fleet: Fleet | None,
+    clock: Clock,
     exhausted: Callable[[str], None],
     count: Callable[[str, float], None],
 ) -> Limits | SharedLimits:
@@ -45,7 +47,7 @@ def limits_of(
         "exhausted": exhausted,
     }
     if fleet is None:
-        return Limits(**own)
+        return Limits(clock, **own)
     from scrapy_capsolver.stores.redis.limits import SharedLimits  # noqa: PLC0415 - it loads redis-py, an extra
 
     return SharedLimits(fleet, allowance=settings.offline_solves, count=count, **own)

@@ -79,8 +79,8 @@ class Service:
         self._store = store = open_store(settings.store, scope_of(settings, spider))
         self._breaker = breaker = Breaker(self._clock, count)
         stops = SiteStops(settings.max_rejections, count)
-        self._account = Account(self._client, breaker, count)
-        self._limits = limits_of(settings, store.fleet, self._exhausted, count)
+        self._account = Account(self._client, self._clock, breaker, count)
+        self._limits = limits_of(settings, store.fleet, self._clock, self._exhausted, count)
         self._ledger = Ledger(spider, {**PRICES, **settings.prices}, store, count, observer)
         self._solver = Solver(
             self._client,
@@ -97,7 +97,8 @@ class Service:
         self._feedback = Feedback(self._client, breaker, count, enabled=settings.feedback)
         self.outcomes = Outcomes(self._ledger, stops, self._feedback, count)
         self._slots = SlotLender(crawler, settings.max_pending)
-        self.clearances = Clearances(store, tuple(one.name for one in FAMILIES if one.kind is SolutionKind.CLEARANCE))
+        families = tuple(one.name for one in FAMILIES if one.kind is SolutionKind.CLEARANCE)
+        self.clearances = Clearances(store, families, self._clock)
         self._waiting: set[Deferred[Any]] = set()
         self._sharing: set[Deferred[Any]] = set()
         self._coordinator = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from scrapy_capsolver.families._page.forms import MAX_PLACES, form_of
@@ -57,9 +58,14 @@ class RecaptchaFamily(TokenFamily):
             return None
         recaptcha = page.once(read)
         sightings = recaptcha.of(self.version, wanted)
-        if not sightings and given and recaptcha.scripts and not recaptcha.sightings:
-            reason = f"script {clean(recaptcha.scripts[0])}, with the site key of the flag"
-            sightings = (Sighting(str(wanted), self.version, reason, enterprise=recaptcha.enterprise),)
+        if given and not any(sighting.key == wanted for sighting in sightings):
+            # The author knows better than the page's markup which version a key is of.
+            others = recaptcha.sightings if page.wanted_family == self.name else ()
+            seen = [replace(one, version=self.version) for one in others if one.key == wanted]
+            if not seen and (recaptcha.scripts and (wanted in recaptcha.candidates or not recaptcha.sightings)):
+                reason = f"script {clean(recaptcha.scripts[0])}, with the site key of the flag"
+                seen = [Sighting(str(wanted), self.version, reason, enterprise=recaptcha.enterprise)]
+            sightings = tuple(seen) or sightings
         return self._challenge(page, recaptcha, sightings) if sightings else None
 
     def task(self, challenge: Challenge, fetched: Sequence[bytes], after: str) -> dict[str, Any]:

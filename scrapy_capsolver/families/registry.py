@@ -21,7 +21,17 @@ from scrapy_capsolver.families.recaptcha_v3 import RecaptchaV3
 from scrapy_capsolver.families.recognition import AwsWafClassification, RecaptchaClassification, VisionEngine
 from scrapy_capsolver.families.retired import RETIRED
 from scrapy_capsolver.families.turnstile import Turnstile
-from scrapy_capsolver.families.unsolvable import FunCaptcha, HCaptcha, PerimeterX
+from scrapy_capsolver.families.unsolvable import (
+    F5,
+    Akamai,
+    Anubis,
+    FunCaptcha,
+    HCaptcha,
+    Imperva,
+    Kasada,
+    PerimeterX,
+    Sucuri,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,6 +57,12 @@ FAMILIES: tuple[Family, ...] = (
     HCaptcha(),
     FunCaptcha(),
     PerimeterX(),
+    Imperva(),
+    Kasada(),
+    Akamai(),
+    F5(),
+    Sucuri(),
+    Anubis(),
 )
 """In the order of preference where a page shows several: what the flag selects, what stands before the site, what a
 visitor must act on, the rest; and what nobody solves, of which it is only said so."""
@@ -76,6 +92,7 @@ def detect(
     :class:`UnsupportedCaptchaError` (the images that they select cannot be had).
     """
     page = response if isinstance(response, Page) else Page(response)
+    page.wanted_family = only or ""
     families = FAMILIES if only is None else (family(only),)
     found = [challenge for one in families if (challenge := one.detect(page, fields or {})) is not None]
     return sorted(found, key=lambda challenge: not challenge.blocked)

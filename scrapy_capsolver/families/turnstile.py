@@ -25,15 +25,17 @@ if TYPE_CHECKING:
 
     from lxml.html import HtmlElement
 
-    from scrapy_capsolver.families._page.page import Page
+    from scrapy_capsolver.families._page.page import Page, Resource
 
 KEY = re.compile(r"[0-3]x[0-9A-Za-z_-]{18,60}")
+_KEY_BYTES = re.compile(rb"(?<![\w-])(?:0x4A{3,}[0-9A-Za-z_-]{10,56}|[1-3]x0{20}[A-F]{2})(?![\w-])")
 HOST = "challenges.cloudflare.com"
 
 # Cloudflare's limits for both, with room.
 _MAX_ACTION = 64
 _MAX_CDATA = 255
 _MAX_FIELD = 100
+_MAX_CANDIDATES = 5
 # Attributes that name a site key without saying whose: what else begins with "0x" is not one of ours.
 _SITE_KEY = re.compile(r"site[-_]?key|turnstile")
 
@@ -47,6 +49,8 @@ class Sighting:
     action: str | None = None
     cdata: str | None = None
     field: str | None = None
+    anchored: bool = True
+    """False: nothing on the page is seen to use this key."""
 
 
 class Turnstile(TokenFamily):
@@ -76,7 +80,7 @@ class Turnstile(TokenFamily):
             key = sightings[0].key
         sightings = [sighting for sighting in sightings if sighting.key == key]
         if not sightings and isinstance(wanted, str) and KEY.fullmatch(wanted):
-            script = next((item for item in page.resources if item.host == HOST and "/turnstile/" in item.path), None)
+            script = _loader(page)
             if script is not None:
                 sightings = [Sighting(wanted, f"{script.tag} {clean(script.url)}, with the site key of the flag")]
         return self._challenge(page, sightings) if sightings else None
@@ -88,7 +92,7 @@ class Turnstile(TokenFamily):
             form = form_of(page, sighting.element, sighting.container, *fields)
             if form is not None:
                 break
-        blocked, why = verdict(page, form, anchored=True, own=frozenset(fields))
+        blocked, why = verdict(page, form, anchored=any(one.anchored for one in sightings), own=frozenset(fields))
         metadata = {
             name: value
             for name in ("action", "cdata")
@@ -106,7 +110,26 @@ class Turnstile(TokenFamily):
         )
 
 
+def _loader(page: Page) -> Resource | None:
+    loaders = (item for item in (*page.resources, *page.injected) if item.host == HOST and "/turnstile/" in item.path)
+    return next(loaders, None)
+
+
+def candidates(page: Page) -> tuple[str, ...]:
+    """Return the texts of the page that are shaped like a site key, as far as the page loads Turnstile."""
+    if _loader(page) is None:
+        return ()
+    return tuple(dict.fromkeys(key.decode() for key in _KEY_BYTES.findall(page.body)))[:_MAX_CANDIDATES]
+
+
 def _sightings(page: Page) -> Iterator[Sighting]:
+    found = list(_placed(page))
+    yield from found
+    if not found and len(keys := page.once(candidates)) == 1:
+        yield Sighting(keys[0], "the only site key of the page", anchored=False)
+
+
+def _placed(page: Page) -> Iterator[Sighting]:
     for element, name, value in page.key_attributes:
         classes = (element.get("class") or "").split()
         if KEY.fullmatch(value) and ("cf-turnstile" in classes or _SITE_KEY.search(name)):
@@ -120,16 +143,14 @@ def _sightings(page: Page) -> Iterator[Sighting]:
             )
     for call in page.calls("turnstile.render"):
         options = call.options
-        key = plain(options.get("sitekey"), 64) or ""
-        if key.isidentifier():
-            key = page.constant(key) or ""
+        key = plain(page.option(call, "sitekey"), 64) or ""
         if KEY.fullmatch(key):
             yield Sighting(
                 key,
                 "turnstile.render(...) with sitekey",
                 container=call.literal,
-                action=plain(options.get("action"), _MAX_ACTION),
-                cdata=plain(options.get("cData"), _MAX_CDATA),
+                action=plain(page.option(call, "action"), _MAX_ACTION),
+                cdata=plain(page.option(call, "cData"), _MAX_CDATA),
                 field=plain(options.get("response-field-name"), _MAX_FIELD),
             )
     for frame in page.resources:

@@ -25,6 +25,12 @@ FAMILIES = {
     "hcaptcha": "hCaptcha",
     "funcaptcha": "FunCaptcha",
     "perimeterx": "PerimeterX",
+    "imperva": "Imperva",
+    "kasada": "Kasada",
+    "akamai": "Akamai",
+    "f5": "F5",
+    "sucuri": "Sucuri",
+    "anubis": "Anubis",
 }
 
 

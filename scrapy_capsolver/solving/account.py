@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.defer import CancelledError, Deferred
 
+from scrapy_capsolver._utils.waiters import Waiters
 from scrapy_capsolver.api.codes import Action
 from scrapy_capsolver.api.replies import Fault
 from scrapy_capsolver.api.transport import TransportError
 from scrapy_capsolver.errors import CapSolverAccountError
-from scrapy_capsolver.solving.clock import wake
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from scrapy_capsolver.api.client import CapSolverClient
     from scrapy_capsolver.solving.breaker import Breaker
+    from scrapy_capsolver.solving.clock import Clock
 
 logger = logging.getLogger(__name__)
 
@@ -26,12 +27,14 @@ logger = logging.getLogger(__name__)
 class Account:
     """What getBalance says of the key; where it says that nothing can be solved, the breaker opens for all."""
 
-    def __init__(self, client: CapSolverClient, breaker: Breaker, count: Callable[[str, float], None]) -> None:
+    def __init__(
+        self, client: CapSolverClient, clock: Clock, breaker: Breaker, count: Callable[[str, float], None]
+    ) -> None:
         self._client = client
         self._breaker = breaker
         self._count = count
         self._asking: Deferred[None] | None = None
-        self._waiting: list[Deferred[None]] = []
+        self._waiting: Waiters[None] = Waiters(clock)
 
     def ask(self) -> None:
         """Begin to ask; :meth:`known` tells when the answer is there."""
@@ -41,9 +44,7 @@ class Account:
     async def known(self) -> None:
         """Wait for the answer, or for there being none."""
         if self._asking is not None:
-            told: Deferred[None] = Deferred()
-            self._waiting.append(told)
-            await told
+            await self._waiting.join()
 
     def close(self) -> None:
         if self._asking is not None:
@@ -51,7 +52,7 @@ class Account:
 
     def _told(self, _: object) -> None:
         self._asking = None
-        wake(self._waiting)
+        self._waiting.release_all(None)
 
     async def _ask(self) -> None:
         try:

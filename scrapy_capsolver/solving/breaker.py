@@ -12,8 +12,7 @@ import random
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred
-
+from scrapy_capsolver._utils.waiters import Waiters
 from scrapy_capsolver.api.codes import RULES, Action
 from scrapy_capsolver.errors import from_plain, to_plain
 
@@ -62,7 +61,7 @@ class Breaker:
         self._unreachable = 0  # in a row
         self._answers: deque[tuple[float, bool]] = deque()  # when, and was it an error
         self._errors = 0  # of these
-        self._waiting: list[Deferred[None]] = []
+        self._waiting: Waiters[None] = Waiters(clock, lambda: self._all is not None or self.may_create)
         self._listener: Callable[[], None] = lambda: None
         self._tell: Callable[[str, dict[str, Any], float], None] = lambda name, what, seconds: None
         self.workers = 1
@@ -99,14 +98,13 @@ class Breaker:
 
         Raises what ended all solving.
         """
-        while True:
-            self.check()
-            if self.may_create:
-                return self.begin()
-            let: Deferred[None] = Deferred()
-            self._waiting.append(let)
+        self.check()
+        if self._waiting or not self.may_create:
+            waiting = self._waiting.join()
             self._set_timer()
-            await let
+            await waiting
+            self.check()
+        return self.begin()
 
     @property
     def may_create(self) -> bool:
@@ -256,16 +254,20 @@ class Breaker:
         self._timer = None
 
     def _set_timer(self) -> None:
-        at = max(self._paused_until, self._held_until)
         self.close()
-        if self._waiting and at > self._clock.seconds():
-            self._timer = self._clock.callLater(at - self._clock.seconds(), self._wake)
+        left = max(self._paused_until, self._held_until) - self._clock.seconds()
+        if left <= 0:  # a timer that was due already may just have been cancelled
+            self._waiting.look()
+        elif self._waiting:
+            self._timer = self._clock.callLater(left, self._wake)
 
     def _wake(self) -> None:
-        """Let those go on who may: all of them, or one where that is a trial."""
-        self._waiting = [one for one in self._waiting if not one.called]  # those were cancelled
-        while self._waiting and (self._all is not None or self.may_create):
-            self._waiting.pop(0).callback(None)
+        """Let those go on that may: all of them, or only one if that is a trial."""
+        self._waiting.look()
+        self._clock.callLater(0, self._go_on)
+
+    def _go_on(self) -> None:
+        """After those that waited, since one of them may be a trial."""
         self._set_timer()
         if self.may_call:
             self._listener()

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from scrapy_capsolver._utils.waiters import Waiters
 from scrapy_capsolver.errors import CaptchaCancelledError, CaptchaError
 from scrapy_capsolver.stores.base import Clearance
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from scrapy_capsolver.solving.clock import Clock
     from scrapy_capsolver.solving.solver import Solved
     from scrapy_capsolver.stores import Key, Store
 
@@ -32,33 +34,25 @@ class Obtained:
 class _Flight:
     """A solve that is under way, and those who wait for it. When the last of them leaves, it ends."""
 
-    def __init__(self, obtaining: Deferred[Obtained]) -> None:
+    def __init__(self, obtaining: Deferred[Obtained], clock: Clock) -> None:
         self._obtaining = obtaining
-        self._waiting: list[Deferred[Obtained]] = []
+        self._waiting: Waiters[Obtained] = Waiters(clock)
 
     def join(self) -> Deferred[Obtained]:
-        waiting: Deferred[Obtained] = Deferred(self._leave)
-        self._waiting.append(waiting)
-        return waiting
+        return self._waiting.join(self._leave)
 
     def cancel(self) -> None:
         self._obtaining.cancel()
 
     def _leave(self, waiting: Deferred[Obtained]) -> None:
-        if waiting not in self._waiting:
-            return
-        self._waiting.remove(waiting)
         waiting.errback(CaptchaCancelledError("cancelled while waiting for a clearance"))
         if not self._waiting:
             self._obtaining.cancel()
 
     def land(self, outcome: Obtained | Failure) -> None:
-        """Wake everybody, each with what is theirs: the first began the solve, and the rest share it."""
-        waiting, self._waiting = self._waiting, []
-        # All shares first: whoever is woken may write into an error what it was raised for.
-        shares = [outcome if number == 0 else _share(outcome) for number in range(len(waiting))]
-        for one, share in zip(waiting, shares, strict=True):
-            one.callback(share)
+        """Let all go on, each with its own outcome: the first began the solve, and the rest share it."""
+        # All shares first: a request that goes on may write into an error what it was raised for.
+        self._waiting.release([outcome if number == 0 else _share(outcome) for number in range(len(self._waiting))])
 
 
 def _share(outcome: Obtained | Failure) -> Obtained | Failure:
@@ -70,8 +64,9 @@ def _share(outcome: Obtained | Failure) -> Obtained | Failure:
 class Clearances:
     """Those of one crawl. ``families`` are the names of all families that have clearances."""
 
-    def __init__(self, store: Store, families: tuple[str, ...]) -> None:
+    def __init__(self, store: Store, families: tuple[str, ...], clock: Clock) -> None:
         self._store = store
+        self._clock = clock
         self._families = families
         self._flights: dict[Key, _Flight] = {}
 
@@ -123,7 +118,9 @@ class Clearances:
         flight = self._flights.get(key)
         if flight is None:
             obtaining = Deferred.fromCoroutine(self._obtain(key, refused, solve))
-            flight = self._flights[key] = _Flight(obtaining)
+            if obtaining.called:  # there was nothing to wait for
+                return obtaining
+            flight = self._flights[key] = _Flight(obtaining, self._clock)
             joined = flight.join()
             obtaining.addBoth(self._landed, key, flight)
             return joined

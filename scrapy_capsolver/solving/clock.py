@@ -38,15 +38,6 @@ def sleep(clock: Clock, seconds: float) -> Deferred[None]:
     return deferLater(reactor, seconds)
 
 
-def wake(waiting: list[Deferred[None]]) -> None:
-    """Fire all of them that were not cancelled, and leave the list empty for those who begin to wait meanwhile."""
-    woken = waiting.copy()
-    waiting.clear()
-    for one in woken:
-        if not one.called:
-            one.callback(None)
-
-
 class Lasting(Generic[T]):
     """A call that goes on when whoever waits for it is cancelled."""
 

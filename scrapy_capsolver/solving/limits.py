@@ -7,17 +7,17 @@ once never overshoot a limit together. Where only those that are under way stand
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from twisted.internet.defer import Deferred
-
+from scrapy_capsolver._utils.waiters import Waiters
 from scrapy_capsolver.errors import CaptchaBudgetError
-from scrapy_capsolver.solving.clock import wake
 from scrapy_capsolver.solving.ledger import NANO
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from scrapy_capsolver.solving.clock import Clock
     from scrapy_capsolver.solving.job import ResumeToken
     from scrapy_capsolver.solving.ledger import Receipt
 
@@ -35,12 +35,14 @@ class Limits:
 
     def __init__(
         self,
+        clock: Clock,
         *,
         max_solves: int | None,
         max_solves_per_domain: int | None,
         budget: float | None,
         exhausted: Callable[[str], None],
     ) -> None:
+        self._clock = clock
         self._max_solves = max_solves
         self._max_per_site = max_solves_per_domain
         self._budget = None if budget is None else round(budget * NANO)
@@ -48,7 +50,7 @@ class Limits:
         # By what _parts names:
         self._settled: Counter[str] = Counter()
         self._taken: Counter[str] = Counter()  # with what is under way
-        self._waiting: list[Deferred[None]] = []
+        self._waiting: dict[tuple[str, int], Waiters[None]] = {}  # by what decides whether a task fits
 
     def keep_in(self, state: dict[str, Any], key: str) -> None:
         """Keep what is used up in ``state[key]``, and go on from what an earlier run of the crawl kept there."""
@@ -72,14 +74,29 @@ class Limits:
         What may come in its place, a task that somebody left, is for who shares limits with others: ``mark`` tells it.
         ``waits`` is called where that has to wait for the end of other tasks.
         """
-        while self._in_the_way(receipt, self._taken) is not None:
+        alike = _site(receipt), receipt.nano or 0
+        if alike in self._waiting or self._in_the_way(receipt, self._taken) is not None:
             self.check(receipt)
             waits()
-            settled: Deferred[None] = Deferred()
-            self._waiting.append(settled)
-            await settled
+            await self._room(alike, receipt)
+            self.check(receipt)
         self.take(receipt)
         return None
+
+    async def _room(self, alike: tuple[str, int], receipt: Receipt) -> None:
+        """Wait, behind those of the same site and price, until the task fits or surely never will."""
+        line = self._waiting.get(alike)
+        if line is None:
+            line = self._waiting[alike] = Waiters(self._clock, partial(self._is_decided, receipt))
+        try:
+            await line.join()
+        finally:
+            if not line and self._waiting.get(alike) is line:
+                del self._waiting[alike]
+
+    def _is_decided(self, receipt: Receipt) -> bool:
+        fits = self._in_the_way(receipt, self._taken) is None
+        return fits or self._in_the_way(receipt, self._settled) is not None
 
     def take(self, receipt: Receipt) -> None:
         """Count a task that is under way."""
@@ -89,11 +106,13 @@ class Limits:
         """Count a task that is paid for."""
         self._settled.update(self._parts(receipt))
         self._taken.update(self._parts(receipt))
+        self._changed()
 
     def give_back(self, receipt: Receipt) -> None:
         """Undo :meth:`charge`."""
         self._settled.subtract(self._parts(receipt))
         self._taken.subtract(self._parts(receipt))
+        self._changed()
 
     def settle(self, receipt: Receipt, *, charged: bool) -> None:
         """The task has ended, and was charged or may have been; or was not, and its part is free again."""
@@ -101,7 +120,11 @@ class Limits:
             self._settled.update(self._parts(receipt))
         else:
             self._taken.subtract(self._parts(receipt))
-        wake(self._waiting)
+        self._changed()
+
+    def _changed(self) -> None:
+        for line in self._waiting.values():
+            line.look()
 
     def _in_the_way(self, receipt: Receipt, used: Counter[str]) -> str | None:
         """The name of the limit that leaves no room for this task."""

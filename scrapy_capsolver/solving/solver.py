@@ -6,10 +6,11 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
-from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeoutError
 
 from scrapy_capsolver._utils.numbers import finite
+from scrapy_capsolver._utils.waiters import Turns
 from scrapy_capsolver.api.codes import Action
 from scrapy_capsolver.api.transport import TransportError
 from scrapy_capsolver.errors import (
@@ -85,8 +86,8 @@ class Solver:
     ) -> None:
         self._client = client
         self._clock = clock
-        self._turns = DeferredSemaphore(concurrency)
-        self._sending = DeferredSemaphore(CREATES_IN_FLIGHT)
+        self._turns = Turns(clock, concurrency)
+        self._sending = Turns(clock, CREATES_IN_FLIGHT)
         self._timeout = timeout
         self._account = account
         self._breaker = breaker

@@ -56,7 +56,7 @@ def test_a_blocked_page_by_its_address(project: Project) -> None:
     lines = done.out.splitlines()
     assert lines[0] == f"{url} (status 403)"
     assert lines[2] == "recaptcha_v2, which blocks the page"
-    assert "  because    status 403" in lines
+    assert "  because    the page holds nothing but the captcha" in lines
     assert "  task       ReCaptchaV2TaskProxyLess, 0.80 USD per 1000" in lines
     assert f"  parameter  websiteKey: {key}" in lines
     assert meta_lines(done.out) == [True]

@@ -259,7 +259,7 @@ def test_datadomes_page_with_any_status(status):
 def test_datadome_on_a_page_with_content_is_none():
     gate = response_of("datadome_gate", status=200)
     assert detect(gate.replace(body=gate.body.replace(b"</body>", b"<p>" + b"word " * 300))) == []
-    assert detect(gate.replace(status=404)) == []
+    assert [one.blocked for one in detect(gate.replace(status=404))] == [True]
 
 
 @pytest.mark.parametrize("name", ["datadome_banned", "datadome_xhr"])
@@ -393,7 +393,7 @@ def test_aws_properties_are_enough_where_the_page_has_nothing_else(status):
     assert one(gate).blocked
     full = gate.replace(body=gate.body.replace(b"</body>", b"<p>" + b"word " * 300))
     assert bool(detect(full)) == (status != 200)
-    assert detect(gate.replace(status=404)) == []
+    assert [one.blocked for one in detect(gate.replace(status=404))] == [True]
 
 
 def test_situation_1_the_address_alone():

@@ -93,7 +93,7 @@ def test_calls_and_names_are_looked_for_so_many_times():
     assert len(page.calls("f")) == 5
     page = Page(html("".join(f"<p id=i{n}><script>k{n}='v'</script>" for n in range(20))))
     assert [page.by_id(f"i{n}") is not None for n in range(20)] == [True] * 8 + [False] * 12
-    assert [page.constant(f"k{n}") for n in range(20)] == ["v"] * 8 + [None] * 12
+    assert [page.resolve(f"k{n}") for n in range(20)] == ["v"] * 8 + [None] * 12
     assert page.by_id("i3") is not None
 
 

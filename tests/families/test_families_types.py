@@ -32,6 +32,12 @@ def test_the_registry():
         "hcaptcha",
         "funcaptcha",
         "perimeterx",
+        "imperva",
+        "kasada",
+        "akamai",
+        "f5",
+        "sucuri",
+        "anubis",
     ]
     assert {one.name: one.lifetime for one in FAMILIES if isinstance(one, TokenFamily)} == {
         "image_to_text": None,

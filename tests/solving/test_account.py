@@ -30,17 +30,22 @@ class Asked:
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
-        self.breaker = Breaker(Clock(), lambda name, value: None, lambda: 0)
+        self.clock = Clock()
+        self.breaker = Breaker(self.clock, lambda name, value: None, lambda: 0)
         self.balance: Deferred[Any] = Deferred()
         self.waited: list[Any] = []
         client: Any = self
-        self.account = Account(client, self.breaker, self._count)
+        self.account = Account(client, self.clock, self.breaker, self._count)
 
     def _count(self, name: str, value: float) -> None:
         self.counts[name] += value  # type: ignore[assignment]
 
     async def get_balance(self) -> Any:
         return await self.balance
+
+    def answer(self, balance: Any) -> None:
+        (self.balance.errback if isinstance(balance, Exception) else self.balance.callback)(balance)
+        self.clock.advance(0)
 
     def wait(self) -> Deferred[Any]:
         waiting = Deferred.fromCoroutine(self.account.known())
@@ -68,7 +73,7 @@ def test_all_wait_for_the_answer() -> None:
     asked.wait()
     asked.wait()
     assert asked.waited == []
-    asked.balance.callback(Balance(1.5))
+    asked.answer(Balance(1.5))
     assert asked.waited == [None, None]
     asked.wait()
     assert len(asked.waited) == 3
@@ -83,7 +88,7 @@ def test_whoever_stops_waiting_leaves_the_others() -> None:
     asked.wait()
     first.cancel()
     assert asked.waited[0].check(CancelledError)
-    asked.balance.callback(Balance(1.5))
+    asked.answer(Balance(1.5))
     assert asked.waited[1:] == [None]
 
 
@@ -101,7 +106,7 @@ def test_whoever_stops_waiting_leaves_the_others() -> None:
 def test_without_a_balance_and_a_package_nothing_is_solved(usd: float, packages: Any, stopped: bool) -> None:
     asked = Asked()
     asked.account.ask()
-    asked.balance.callback(Balance(usd, packages))
+    asked.answer(Balance(usd, packages))
     assert asked.stopped == stopped
 
 
@@ -110,7 +115,7 @@ def test_a_refusal_of_the_key_is_one_of_all_calls(answer: Any, stopped: bool) ->
     asked = Asked()
     asked.account.ask()
     asked.wait()
-    asked.balance.callback(answer)
+    asked.answer(answer)
     assert (asked.stopped, asked.waited) == (stopped, [None])
 
 
@@ -118,7 +123,7 @@ def test_a_refusal_of_the_key_is_one_of_all_calls(answer: Any, stopped: bool) ->
 def test_what_is_not_of_capsolver_itself_may_be_of_this_call_alone(status: int) -> None:
     asked = Asked()
     asked.account.ask()
-    asked.balance.callback(fault(status, "<html>"))
+    asked.answer(fault(status, "<html>"))
     assert not asked.stopped
     assert asked.breaker.may_create
 
@@ -126,7 +131,7 @@ def test_what_is_not_of_capsolver_itself_may_be_of_this_call_alone(status: int) 
 def test_a_refusal_to_work_now_is_a_pause() -> None:
     asked = Asked()
     asked.account.ask()
-    asked.balance.callback(LIMITED)
+    asked.answer(LIMITED)
     assert not asked.stopped
     assert not asked.breaker.may_call
 
@@ -135,7 +140,7 @@ def test_no_answer_is_none() -> None:
     asked = Asked()
     asked.account.ask()
     asked.wait()
-    asked.balance.errback(TransportError("lost", sent=True))
+    asked.answer(TransportError("lost", sent=True))
     assert (asked.stopped, asked.waited, asked.counts) == (False, [None], {})
 
 
@@ -144,5 +149,6 @@ def test_closing_wakes_those_who_wait() -> None:
     asked.account.ask()
     asked.wait()
     asked.account.close()
+    asked.clock.advance(0)
     assert asked.waited == [None]
     asked.account.close()

@@ -105,6 +105,7 @@ def test_after_a_pause_one_goes_ahead_and_the_others_wait_for_it_in_their_order(
     assert not gate.breaker.may_call
     gate.breaker.answered(None)
     gate.breaker.leave(gate.trials["a"])
+    gate.clock.advance(0)
     assert gate.through == [("a", True), ("b", False), ("c", False), ("d", False)]
     assert gate.breaker.is_clear
 
@@ -115,6 +116,7 @@ def test_a_trial_that_tells_nothing_is_followed_by_another() -> None:
     gate.come(*"abc")
     gate.clock.advance(30)
     gate.breaker.leave(gate.trials["a"])  # it ended before anything was called
+    gate.clock.advance(0)
     assert gate.through == [("a", True), ("b", True)]
 
 
@@ -124,6 +126,7 @@ def test_an_error_that_asks_for_no_pause_ends_one_as_well() -> None:
     gate.come(*"ab")
     gate.clock.advance(30)
     gate.breaker.answered(BAD)
+    gate.clock.advance(0)
     assert gate.through == [("a", True), ("b", False)]
 
 
@@ -234,6 +237,7 @@ def test_one_who_listens_hears_when_calls_may_be_made_again() -> None:
     assert heard == []  # a is on trial
     gate.clock.advance(3)
     gate.breaker.answered(None)
+    gate.clock.advance(0)
     assert heard == [33]
 
 
@@ -347,6 +351,7 @@ def test_what_is_open_for_all_wakes_those_who_wait(caplog: pytest.LogCaptureFixt
     gate.come(*"ab")
     gate.breaker.open(WRONG_KEY, None)
     gate.breaker.open(CapSolverUnavailableError("another"), None)
+    gate.clock.advance(0)
     gate.come("c")
     assert sorted(gate.refused) == ["a", "b", "c"]
     for error in gate.refused.values():

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from scrapy_capsolver.errors import CaptchaCancelledError, UnsolvableCaptchaError
@@ -23,7 +24,8 @@ class Solving:
     """A solve that ends when the test says so, and the clearances that it is for."""
 
     def __init__(self) -> None:
-        self.clearances = Clearances(MemoryStore(), ("aws_waf", "datadome"))
+        self.clock = Clock()
+        self.clearances = Clearances(MemoryStore(), ("aws_waf", "datadome"), self.clock)
         self.begun: list[Deferred[Any]] = []
         self.outcomes: list[Any] = []
 
@@ -39,6 +41,7 @@ class Solving:
     def solve(self, clearance: Clearance) -> Any:
         solved: Any = object()
         self.begun[-1].callback((solved, clearance))
+        self.clock.advance(0)
         return solved
 
     def held(self) -> set[Key]:
@@ -80,6 +83,7 @@ def test_each_has_an_error_of_its_own(solving: Solving) -> None:
     for _ in range(3):
         solving.obtain()
     solving.begun[0].errback(UnsolvableCaptchaError("no", code="ERROR", attempts=2, possibly_paid=1))
+    solving.clock.advance(0)
     first, second, third = (failure.value for failure in solving.outcomes)
     assert [(one.attempts, one.possibly_paid) for one in (first, second, third)] == [(2, 1), (0, 0), (0, 0)]
     assert {(type(one), one.code, str(one)) for one in (first, second, third)} == {
@@ -102,6 +106,7 @@ def test_what_the_first_to_wake_says_of_its_error_is_not_said_by_the_others(solv
     for where in ("here", "there", "elsewhere"):
         solving.clearances.obtain(KEY, "", solving).addErrback(say, where)
     solving.begun[-1].errback(Failure(UnsolvableCaptchaError("no solution")))
+    solving.clock.advance(0)
     assert said == ["here: no solution", "there: no solution", "elsewhere: no solution"]
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 
 from scrapy_capsolver.errors import CaptchaBudgetError
 from scrapy_capsolver.solving.ledger import Receipt
@@ -21,12 +22,17 @@ class Spending:
     def __init__(self, **limits: Any) -> None:
         self.exhausted: list[str] = []
         every = {"max_solves": None, "max_solves_per_domain": None, "budget": None}
-        self.limits = Limits(**{**every, **limits}, exhausted=self.exhausted.append)
+        self.clock = Clock()
+        self.limits = Limits(self.clock, **{**every, **limits}, exhausted=self.exhausted.append)
         self.got: list[str] = []
         self.refused: dict[str, str] = {}
 
     def ask(self, *names: str, of: Receipt | None = None) -> list[Deferred[Any]]:
         return [Deferred.fromCoroutine(self._ask(name, of or receipt())) for name in names]
+
+    def settle(self, *, charged: bool) -> None:
+        self.limits.settle(receipt(), charged=charged)
+        self.clock.advance(0)
 
     async def _ask(self, name: str, of: Receipt) -> None:
         try:
@@ -50,11 +56,11 @@ def test_what_is_under_way_stands_against_a_limit_and_is_waited_for(limits: dict
     spending.ask(*"abcd")
     assert spending.got == list("ab")
     assert spending.refused == {}  # a and b may fail yet, and cost nothing
-    spending.limits.settle(receipt(), charged=False)
+    spending.settle(charged=False)
     assert spending.got == list("abc")
-    spending.limits.settle(receipt(), charged=True)
+    spending.settle(charged=True)
     assert spending.refused == {}
-    spending.limits.settle(receipt(), charged=True)
+    spending.settle(charged=True)
     assert list(spending.refused) == ["d"]
     (name,) = limits
     assert spending.exhausted == [name.upper()]
@@ -67,7 +73,7 @@ def test_the_last_cent_is_used_and_none_after_it(budget: float, fit: int) -> Non
     for n in range(fit + 1):
         spending.ask(str(n))
         if len(spending.got) > n:
-            spending.limits.settle(receipt(), charged=True)
+            spending.settle(charged=True)
     assert len(spending.got) == fit
     assert list(spending.refused) == [str(fit)]
 
@@ -75,7 +81,7 @@ def test_the_last_cent_is_used_and_none_after_it(budget: float, fit: int) -> Non
 def test_a_domain_that_is_used_up_leaves_the_others() -> None:
     spending = Spending(max_solves_per_domain=1)
     spending.ask("a")
-    spending.limits.settle(receipt(), charged=True)
+    spending.settle(charged=True)
     spending.ask("b")
     spending.ask("c", of=receipt("two.example"))
     assert spending.got == ["a", "c"]
@@ -97,7 +103,7 @@ def test_whoever_stops_waiting_takes_nothing() -> None:
     _, second, _ = spending.ask(*"abc")
     second.addErrback(lambda _: None)
     second.cancel()
-    spending.limits.settle(receipt(), charged=False)
+    spending.settle(charged=False)
     assert spending.got == ["a", "c"]
 
 
@@ -106,13 +112,13 @@ def test_the_state_goes_from_run_to_run() -> None:
     state: dict[str, Any] = {}
     first.limits.keep_in(state, "capsolver")
     first.ask(*"abc")
-    first.limits.settle(receipt(), charged=True)
-    first.limits.settle(receipt(), charged=True)  # the third is under way, and its crawl is killed
+    first.settle(charged=True)
+    first.settle(charged=True)  # the third is under way, and its crawl is killed
     state = pickle.loads(pickle.dumps(state))
     second = Spending(max_solves=3, max_solves_per_domain=3, budget=1)
     second.limits.keep_in(state, "capsolver")
     second.ask("d")
-    second.limits.settle(receipt(), charged=True)
+    second.settle(charged=True)
     second.ask("e")
     assert second.got == ["d"]
     assert list(second.refused) == ["e"]

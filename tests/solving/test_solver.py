@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.task import Clock, deferLater
+from twisted.internet.task import Clock
 
 from scrapy_capsolver.api.replies import Reply, read_reply
 from scrapy_capsolver.api.transport import TransportError
@@ -22,6 +22,7 @@ from scrapy_capsolver.errors import (
 )
 from scrapy_capsolver.solving.account import Account
 from scrapy_capsolver.solving.breaker import Breaker
+from scrapy_capsolver.solving.clock import sleep
 from scrapy_capsolver.solving.job import Job, ResumeToken
 from scrapy_capsolver.solving.ledger import Ledger, Receipt, TaskScope
 from scrapy_capsolver.solving.limits import Limits
@@ -96,7 +97,8 @@ class Script:
         client: Any = self
         self.breaker = Breaker(self.clock, self.count, dice=lambda: 0)
         self.limits = Limits(
-            **{"max_solves": None, "max_solves_per_domain": None, "budget": None, "exhausted": on_limit, **limits}
+            self.clock,
+            **{"max_solves": None, "max_solves_per_domain": None, "budget": None, "exhausted": on_limit, **limits},
         )
         self.ledger = Ledger("s", PRICES, MemoryStore(), self.count)
         return Solver(
@@ -104,7 +106,7 @@ class Script:
             self.clock,
             concurrency=concurrency,
             timeout=timeout,
-            account=Account(client, self.breaker, self.count),
+            account=Account(client, self.clock, self.breaker, self.count),
             breaker=self.breaker,
             stops=SiteStops(max_rejections, self.count),
             limits=self.limits,
@@ -457,9 +459,11 @@ def test_createtask_is_under_way_so_many_times_at_once_and_who_waits_for_that_ha
     assert cancelled.value.possibly_paid == 0
     solver.solve(job(1))  # what the cancelled one had reserved is there for it
     under_way[0].callback(CREATED)
+    script.clock.advance(0)
     assert len(script.tasks) == CREATES_IN_FLIGHT + 1
     for one in under_way[1:]:
         one.callback(CREATED)
+    script.clock.advance(0)
     assert len(script.tasks) == CREATES_IN_FLIGHT + 10
     assert script.unknown == 0
 
@@ -473,8 +477,7 @@ class Distant(Limits):
     is_shared = True
 
     def __init__(self, clock: Clock, left: ResumeToken | None = None) -> None:
-        super().__init__(max_solves=None, max_solves_per_domain=None, budget=None, exhausted=lambda name: None)
-        self._clock = clock
+        super().__init__(clock, max_solves=None, max_solves_per_domain=None, budget=None, exhausted=lambda name: None)
         self._left = left
         self.marks: list[str] = []
 
@@ -482,7 +485,7 @@ class Distant(Limits):
         self, receipt: Receipt, mark: str = "", waits: Callable[[], None] = lambda: None
     ) -> ResumeToken | None:
         self.marks.append(mark)
-        await deferLater(self._clock, 0.3)  # type: ignore[arg-type]
+        await sleep(self._clock, 0.3)
         left, self._left = self._left, None
         return left
 

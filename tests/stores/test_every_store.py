@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from scrapy.utils.defer import deferred_f_from_coro_f, maybe_deferred_to_future
@@ -135,7 +135,9 @@ async def test_what_expired_is_not_used(name: str) -> None:
         await do(store.save(KEY, replace(ONE, expires=time.time() - 1)))
         good = replace(KEY, jar="1")
         await do(store.save(good, replace(ONE, expires=time.time() + 1000)))
-        clearances = Clearances(store, (KEY.family,))
+        from twisted.internet import reactor
+
+        clearances = Clearances(store, (KEY.family,), cast("Any", reactor))
         assert await do(clearances.load(KEY.site))
         assert clearances.of(KEY, "www.shop.example", secure=True) == {}
         assert list(clearances.of(good, "www.shop.example", secure=True)) == [good]

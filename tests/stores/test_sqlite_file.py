@@ -16,7 +16,7 @@ import pytest
 from scrapy.utils.defer import deferred_f_from_coro_f
 
 from scrapy_capsolver.stores import SQLiteStore, StoreError, open_store
-from tests.stores.opened import KEY, ONE, do, held, sqlite_stores
+from tests.stores.opened import KEY, ONE, do, held, sqlite_stores, written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,6 +61,7 @@ async def test_no_file_of_it_is_ever_open_to_others(tmp_path: Path) -> None:
     async with sqlite_stores(path, 2) as (store, other):
         for number in range(100):  # more than the log holds before it is written back
             await do(store.save(replace(KEY, jar=str(number)), replace(ONE, cookies={"a": "v" * 60_000})))
+        await written(store)
         assert len(await held(other)) == 100
         assert modes(tmp_path) == ALL
         await do(store.leave())
@@ -86,6 +87,7 @@ async def test_a_file_that_was_there_before_is_closed_to_others(tmp_path: Path, 
             return
         async with sqlite_stores(path) as (store,):
             await do(store.save(KEY, ONE))
+            await written(store)
             found = modes(tmp_path)
     finally:
         os.umask(before)
@@ -128,6 +130,7 @@ async def test_what_a_killed_crawl_has_left_is_closed_to_others(tmp_path: Path) 
         os.chmod(tmp_path / name, 0o644)
     async with sqlite_stores(path) as (store,):
         await do(store.save(KEY, ONE))
+        await written(store)
         assert modes(tmp_path) == ALL
 
 
@@ -137,6 +140,7 @@ async def test_a_second_store_leaves_the_locks_of_the_first(tmp_path: Path) -> N
     path = tmp_path / "c.sqlite"
     async with sqlite_stores(path) as (store,):
         await do(store.save(KEY, ONE))
+        await written(store)
         SQLiteStore(str(path)).close()
         run("c.execute('SELECT * FROM tasks').fetchall()", path)
         assert len(modes(tmp_path)) == 3

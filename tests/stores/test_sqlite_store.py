@@ -68,10 +68,13 @@ async def test_what_another_crawl_writes_is_seen(tmp_path: Path) -> None:
     async with sqlite_stores(tmp_path / "c", 2) as (one, other):
         assert await held(one) == await held(other) == {}
         await do(one.save(KEY, ONE))
+        await written(one)
         assert await held_in_file(other) == {KEY: ONE}
         # The older one of another crawl does not take the place of a newer one, whoever looks.
         await do(other.save(KEY, replace(ONE, id="2", solved_at=2000.0)))
         await do(one.save(KEY, replace(ONE, id="3", solved_at=1500.0)))
+        await written(other)
+        await written(one)
         assert (await held_in_file(one))[KEY].id == (await held_in_file(other))[KEY].id == "2"
         await do(one.delete(KEY, "2"))
         await written(one)
@@ -85,6 +88,7 @@ async def test_a_look_is_taken_once_in_a_while(tmp_path: Path, monkeypatch: pyte
     async with sqlite_stores(tmp_path / "c", 2) as (one, other):
         assert await held(one) == {}
         await do(other.save(KEY, ONE))
+        await written(other)
         assert await held(one) == {}
         monkeypatch.setattr(store_module, "_LOOK_SECONDS", 0.0)
         assert await held(one) == {}  # and begins to look
@@ -98,9 +102,11 @@ async def test_nothing_is_solved_that_another_crawl_has_solved(tmp_path: Path) -
         assert await held(one) == {}
         assert isinstance(await do(one.lease(KEY, "")), Lease)
         await do(other.save(KEY, ONE))
+        await written(other)
         assert await do(one.lease(KEY, "")) == ONE
         assert isinstance(await do(one.lease(KEY, ONE.id)), Lease)
         await do(other.save(KEY, replace(ONE, expires=time.time() - 1)))
+        await written(other)
         assert isinstance(await do(one.lease(KEY, "")), Lease)
 
 
@@ -109,7 +115,9 @@ async def test_a_newer_one_that_is_not_seen_yet_stays(tmp_path: Path) -> None:
     async with sqlite_stores(tmp_path / "c", 2) as (one, other):
         assert await held(one) == {}
         await do(other.save(KEY, replace(ONE, id="2", solved_at=2000.0)))
+        await written(other)
         await do(one.save(KEY, ONE))
+        await written(one)
         assert (await held_in_file(one))[KEY].id == (await held_in_file(other))[KEY].id == "2"
 
 
@@ -270,6 +278,7 @@ async def test_a_file_that_is_deleted_under_way_is_reported(
     path = tmp_path / "c"
     async with sqlite_stores(path) as (store,):
         await do(store.save(KEY, ONE))
+        await written(store)
         path.unlink()
         if how == "replaced":
             SQLiteStore(str(tmp_path / "d")).close()
@@ -288,6 +297,7 @@ async def test_a_file_that_comes_back_has_it_all(tmp_path: Path, caplog: pytest.
     path = tmp_path / "c"
     async with sqlite_stores(path) as (store,):
         await do(store.save(KEY, ONE))
+        await written(store)
         path.rename(tmp_path / "d")
         await do(store.spend(SPEND, closes=""))
         await until_said(caplog, 1)
@@ -302,6 +312,7 @@ async def test_a_table_that_is_gone_leaves_the_others(tmp_path: Path, caplog: py
     path = tmp_path / "c"
     async with sqlite_stores(path) as (store,):
         await do(store.save(KEY, ONE))
+        await written(store)
         with closing(sqlite3.connect(path)) as connection, connection:
             connection.execute("DROP TABLE clearances")
         assert await held_in_file(store) == {KEY: ONE}
@@ -346,6 +357,7 @@ async def test_rows_that_cannot_be_read_are_passed_over(tmp_path: Path) -> None:
         for number in range(len(every)):
             await do(store.save(replace(KEY, jar=str(number)), ONE))
         await do(store.save(replace(KEY, jar="good"), ONE))
+        await written(store)
         with closing(sqlite3.connect(path)) as connection, connection:
             for number, (column, value) in enumerate(every):
                 connection.execute(f"UPDATE clearances SET {column} = {value} WHERE jar = '{number}'")

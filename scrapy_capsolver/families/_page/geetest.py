@@ -84,7 +84,7 @@ def read(page: Page) -> GeeTestPage:
             found.element, found.anchored = element, True
             found.reasons.append(f"element {clean(describe(element))} has {key}")
     for key in ("captchaId",) if version == 4 else ("gt", "challenge"):
-        constant = page.constant(key)
+        constant = page.resolve(key)
         if key not in found.params and constant and _shape(key).fullmatch(constant):
             found.params[key] = constant
     if version == 3:
@@ -136,9 +136,7 @@ def _shape(key: str) -> re.Pattern[str]:
 def _read_call(page: Page, call: Call, found: GeeTestPage) -> None:
     options = call.options
     for key in ("captchaId",) if found.version == 4 else ("gt", "challenge"):
-        value = plain(options.get(key), 128) or ""
-        if not _shape(key).fullmatch(value) and value.isidentifier():
-            value = page.constant(value) or ""
+        value = plain(page.option(call, key), 128) or ""
         if _shape(key).fullmatch(value):
             found.params.setdefault(key, value)
     host = server(options.get("apiServers") or options.get("api_server"))

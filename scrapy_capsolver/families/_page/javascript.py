@@ -32,7 +32,10 @@ _TOKEN = re.compile(
 )
 _COMMENTS = frozenset({"//", "/*", "<!"})
 _BRACKET_OR_COMMA = re.compile(r"[()\[\]{},]")
-_IDENTIFIER = re.compile(r"[A-Za-z_$][\w$]{0,63}")
+_NAME = r"[A-Za-z_$][\w$]{0,63}"
+# A variable or a property: "key", "conf.key", "window.conf?.key", 'conf["key"]'.
+_REFERENCE = re.compile(rf"""{_NAME}(?:\s?\??\.\s?{_NAME}|\s?\[\s?["'][\w$-]{{1,64}}["']\s?\]){{0,5}}""")
+_SEGMENT = re.compile(r"[\w$-]+")
 _STRING = re.compile(r"""\s*(["'`])([^"'`\\\n$]*)\1\s*""")
 _PAIR = re.compile(r"""[{,\s]["']?([\w-]{1,40})(?![\w-])["']?\s{0,8}:\s{0,8}(["'`])([^"'`\\\n$]{0,512})\2""")
 
@@ -60,10 +63,14 @@ class Call:
         return found[2] if found else None
 
     @property
-    def identifier(self) -> str | None:
-        """The first argument, if it is the name of a variable."""
-        found = _IDENTIFIER.fullmatch(self.arguments[0].strip()) if self.arguments else None
+    def reference(self) -> str | None:
+        """The first argument, if it names a variable or a property of one."""
+        found = _REFERENCE.fullmatch(self.arguments[0].strip()) if self.arguments else None
         return found[0] if found else None
+
+    def is_written_out(self, option: str) -> bool:
+        """Return whether the value of ``option`` is a string in the source, and no name of a variable."""
+        return any(name == option for argument in self.arguments for name, _, _ in _PAIR.findall(argument))
 
     @cached_property
     def options(self) -> dict[str, Any]:
@@ -147,12 +154,17 @@ class Script:
             yield Call(name, tuple(_arguments(code, bare, found.end())))
 
     def constant(self, name: str) -> str | None:
-        """The text that the script first gives to the variable or property ``name``."""
+        """Return the text that the script first gives to the variable or property ``name``; None if there is none."""
         if name not in self._constants:
             pattern = rf"""{_word(name)}["']?\s{{0,8}}[=:]\s{{0,8}}(["'`])([^"'`\\\n$]{{1,512}})\1"""
             found = re.search(pattern, self.code) if name in self.source else None
             self._constants[name] = found[2] if found else None
         return self._constants[name]
+
+
+def segments(reference: str) -> list[str]:
+    """Return the names in a reference (``window.conf["key"]`` -> ``["window", "conf", "key"]``); empty if it is none."""
+    return _SEGMENT.findall(reference) if len(reference) <= 400 and _REFERENCE.fullmatch(reference.strip()) else []
 
 
 def _parse(source: str) -> Any:

@@ -18,7 +18,7 @@ from w3lib.html import get_base_url, strip_html5_whitespace
 
 from scrapy_capsolver._compat.response_encoding import given_encoding
 from scrapy_capsolver.errors import CaptchaConfigurationError
-from scrapy_capsolver.families._page.javascript import Allowance, Script
+from scrapy_capsolver.families._page.javascript import Allowance, Script, segments
 from scrapy_capsolver.families._page.text import clean
 
 if TYPE_CHECKING:
@@ -66,6 +66,13 @@ _MIN_KEY = 12
 # Codecs that no browser knows, and that take quadratic time, warn, or make strings that cannot be encoded again.
 _NO_CHARSETS = frozenset({"idna", "punycode", "raw-unicode-escape", "unicode-escape", "utf-7"})
 _SCRIPT_TYPES = frozenset({"", "module", "text/javascript", "application/javascript", "application/x-javascript"})
+# Types under which optimisers and consent managers hold a script back, to run it later: WP Rocket's "rocketlazyloadscript",
+# LiteSpeed's "litespeed/javascript", "<hex>-text/javascript" of Cloudflare's Rocket Loader, Finsweet's "fs-consent".
+_HELD_BACK = re.compile(r".{0,60}(?:javascript|ecmascript)|.{0,60}(?:lazy|rocket|litespeed|consent|delay|defer).{0,60}")
+# Cookiebot, Borlabs, Complianz, Usercentrics, CookieYes and others use text/plain with an attribute that names the purpose.
+_CONSENT = re.compile(
+    r"data-(?:.*(?:consent|cookie|category|categories|service|usercentrics|borlabs|gdpr|cmp|vendor|purpose|lazy|src|type).*)|fs-(?:cc|consent)"
+)
 # Elements whose content is text or a spare part, not page; the parser makes elements of it all the same.
 _INERT = frozenset({"template", "textarea", "title", "xmp", "noembed", "noframes", "plaintext", "listing", "option"})
 # The limits stand in the paths: each element that comes out of one costs more than the search for it.
@@ -77,6 +84,9 @@ _WITH_KEYS = XPath(
 # The first asks the parser's own table, which is quick; but it holds the names of anchors as well, and no blanks.
 _BY_TABLE = XPath("id($name)")
 _BY_ID = XPath("(//*[@id = $name])[1]")
+_INJECTED = re.compile(
+    r"""["'`]((?:https?:)?(?:\\?/){2}[^\s"'`<>$\\]{1,100}(?:\\?/[^\s"'`<>$\\]{0,200}){0,8}?\.js(?:\?[^\s"'`<>]{0,500})?)"""
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +124,8 @@ class Page:
         self._given_encoding = given_encoding(response)
         self._is_json = isinstance(response, JsonResponse)
         self._json_body: bytes = response.body[:_MAX_JSON] if self._is_json else b""
+        self.wanted_family = ""
+        """Name of the family that the flag's type belongs to; empty if the flag names no type."""
         self._readings: dict[Any, Any] = {}
         self._inert: dict[HtmlElement, bool] = {}
         self._ids: dict[str, HtmlElement | None] = {}
@@ -241,7 +253,7 @@ class Page:
 
     @cached_property
     def scripts(self) -> tuple[Script, ...]:
-        """The inline scripts, but for huge ones. Data blocks (JSON, templates) are none."""
+        """The inline scripts, those that an optimiser or a consent manager holds back included; no huge ones, no data blocks."""
         scripts: list[Script] = []
         allowance = Allowance()
         left = _MAX_ALL_SCRIPTS
@@ -249,7 +261,7 @@ class Page:
             source = element.text
             if not source or len(source) > min(_MAX_SCRIPT, left):
                 continue
-            if (element.get("type") or "").strip().lower() in _SCRIPT_TYPES and self.is_live(element):
+            if _is_code(element) and self.is_live(element):
                 scripts.append(Script(source, allowance))
                 left -= len(source)
                 if len(scripts) == _MAX_SCRIPTS:
@@ -263,7 +275,7 @@ class Page:
 
     def _read_resources(self) -> Iterator[Resource]:
         for element in islice(self.root.iter("script", "iframe"), _MAX_RESOURCES):
-            source = element.get("src")
+            source = element.get("src") or _delayed_source(element)
             if not source or len(source) > _MAX_QUERY:
                 continue
             url = self.absolute(source)
@@ -325,8 +337,18 @@ class Page:
         """The objects that the page's scripts give to the variable or property ``name``."""
         return islice((found for script in self.scripts for found in script.objects(name)), _MAX_CALLS)
 
-    def constant(self, name: str) -> str | None:
-        """The text that the page's scripts give to the variable ``name``."""
+    def resolve(self, reference: str) -> str | None:
+        """Return the text that the page's scripts give to a variable or property, ``key`` or ``conf.key``; None if none does."""
+        names = segments(reference)
+        if not names:
+            return None
+        if len(names) > 1:
+            for found in self.objects(names[-2]):
+                if isinstance(value := found.get(names[-1]), str):
+                    return value
+        return self._constant(names[-1])
+
+    def _constant(self, name: str) -> str | None:
         if name not in self._constants:
             if len(self._constants) == _MAX_NAMES:
                 return None
@@ -334,11 +356,56 @@ class Page:
             self._constants[name] = next((value for value in values if value is not None), None)
         return self._constants[name]
 
+    def option(self, call: Call, name: str) -> str | None:
+        """Return an option of a call: as it is written there, or the text that the variable named there holds."""
+        value = call.options.get(name)
+        if not isinstance(value, str) or call.is_written_out(name):
+            return value if isinstance(value, str) else None
+        return self.resolve(value) or value
+
+    def argument(self, call: Call) -> str | None:
+        """Return the first argument of a call: as it is written there, or the text that the variable named there holds."""
+        return call.literal or (self.resolve(call.reference) if call.reference else None)
+
+    @cached_property
+    def injected(self) -> tuple[Resource, ...]:
+        """Scripts that inline scripts load: addresses in their strings that end with ``.js``, with a query or without."""
+        found: dict[str, Resource] = {}
+        for script in self.scripts:
+            if ".js" not in script.source:
+                continue
+            for match in islice(_INJECTED.finditer(script.code), _MAX_CALLS):
+                url = self.absolute(match[1].replace("\\/", "/").replace("&amp;", "&"))
+                try:
+                    parts = urlsplit(url)
+                    host = parts.hostname or ""
+                except ValueError:
+                    continue
+                if parts.scheme in {"http", "https"} and url not in found:
+                    found[url] = Resource("script", url, host, parts.path, parts.query, self.root)
+        return tuple(found.values())
+
 
 def elements(path: XPath, root: HtmlElement, **variables: str) -> list[HtmlElement]:
     """The elements that ``path`` selects."""
     found: Any = path(root, **variables)
     return list(found)
+
+
+def _is_code(element: HtmlElement) -> bool:
+    """Return whether a script element holds code that runs, now or once an optimiser or a consent manager lets it."""
+    kind = (element.get("type") or "").strip().lower()[:120]
+    if kind in _SCRIPT_TYPES or _HELD_BACK.fullmatch(kind):
+        return True
+    return kind == "text/plain" and any(
+        _CONSENT.fullmatch(str(name)) for name in list(element.attrib)[:_MAX_ATTRIBUTES]
+    )
+
+
+def _delayed_source(element: HtmlElement) -> str | None:
+    """Return the address that an optimiser or a consent manager keeps in another attribute than ``src``."""
+    named = (str(name) for name in list(element.attrib)[:_MAX_ATTRIBUTES])
+    return next((element.get(name) for name in named if name.startswith("data-") and name.endswith("src")), None)
 
 
 def known_encoding(name: str) -> str | None:

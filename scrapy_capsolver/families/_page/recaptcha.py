@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from lxml.html import HtmlElement
 
-    from scrapy_capsolver.families._page.javascript import Call
     from scrapy_capsolver.families._page.page import Page, Resource
 
 KEY = re.compile(r"6L[A-Za-z0-9_-]{38}")
@@ -33,6 +32,8 @@ _RENDER = ("grecaptcha.render", "grecaptcha.enterprise.render")
 _EXECUTE = ("grecaptcha.execute", "grecaptcha.enterprise.execute")
 
 _MAX_RESOURCES = 50
+_MAX_CANDIDATES = 5
+_MAX_ATTRIBUTES = 40
 _MAX_ACTION = 100
 _MAX_S = 4096
 
@@ -65,6 +66,8 @@ class Recaptcha:
     enterprise: bool
     mirror: bool
     """Loaded from recaptcha.net."""
+    candidates: tuple[str, ...] = ()
+    """All texts of the page that are shaped like a site key."""
 
     def of(self, version: int, wanted: object) -> tuple[Sighting, ...]:
         """All sightings of one key of that version: of ``wanted`` if the page shows it, else of the first.
@@ -82,7 +85,8 @@ class Recaptcha:
 def read(page: Page) -> Recaptcha:
     """What ``page`` shows. Anything that is not shaped as Google shapes it is left out."""
     resources = [resource for resource in page.resources if resource.host in _HOSTS][:_MAX_RESOURCES]
-    loaders = [item for item in resources if item.tag == "script" and _SCRIPTS.fullmatch(item.path)]
+    loaders = [item for item in (*resources, *page.injected) if item.host in _HOSTS and _SCRIPTS.fullmatch(item.path)]
+    loaders = [item for item in loaders if item.tag == "script"]
     enterprise = any("enterprise" in item.path for item in loaders)
     found = [
         *_by_loader(loaders),
@@ -91,12 +95,20 @@ def read(page: Page) -> Recaptcha:
         *_by_render(page, enterprise=enterprise),
         *_by_frame(resources),
     ]
+    candidates = tuple(dict.fromkeys(key.decode() for key in KEY_BYTES.findall(page.body)))[:_MAX_CANDIDATES]
+    if loaders and not found and len(candidates) == 1:
+        # The key stands in a configuration, a hidden input or a meta tag, from where the site's own script takes it.
+        version = 3 if any("render" in item.query and "explicit" not in item.query for item in loaders) else 2
+        found.append(
+            Sighting(candidates[0], version, "the only site key of the page", anchored=False, enterprise=enterprise)
+        )
     score_based = {sighting.key for sighting in found if sighting.version == 3}
     return Recaptcha(
         sightings=tuple(replace(item, version=3) if item.key in score_based else item for item in found),
         scripts=tuple(item.url for item in loaders),
         enterprise=enterprise or any(sighting.enterprise for sighting in found),
-        mirror=any(item.host.endswith("recaptcha.net") for item in resources),
+        mirror=any(item.host.endswith("recaptcha.net") for item in (*resources, *loaders)),
+        candidates=candidates,
     )
 
 
@@ -141,16 +153,16 @@ def _by_loader(loaders: list[Resource]) -> Iterator[Sighting]:
 def _by_execute(page: Page, loaders: list[Resource], *, enterprise: bool) -> Iterator[Sighting]:
     loaded = [key for loader in loaders if KEY.fullmatch(key := loader.parameters().get("render", ""))]
     for call in page.calls(*_EXECUTE):
-        key = call.literal or ""
-        if not key and call.identifier:
-            key = page.constant(call.identifier) or (loaded[0] if loaded else "")
+        key = page.argument(call) or ""
+        if not KEY.fullmatch(key) and call.reference and loaded:
+            key = loaded[0]
         if KEY.fullmatch(key):  # else the number of a v2 widget
             yield Sighting(
                 key,
                 3,
                 f"{call.name}(...) with a site key",
                 enterprise=enterprise or "enterprise" in call.name,
-                action=_option(page, call, "action", _MAX_ACTION),
+                action=plain(page.option(call, "action"), _MAX_ACTION),
             )
 
 
@@ -159,15 +171,18 @@ def _by_attribute(page: Page, *, enterprise: bool) -> Iterator[Sighting]:
         if not KEY.fullmatch(value):
             continue
         size = (element.get("data-size") or "").strip().lower()
-        action = plain(element.get("data-action"), _MAX_ACTION)
+        named = {str(name).lower(): text for name, text in list(element.attrib.items())[:_MAX_ATTRIBUTES]}
+        action = plain(next((text for name, text in named.items() if name.endswith("action")), None), _MAX_ACTION)
         # Google's "bind the challenge to a button": with an action it is v3, without one invisible v2.
         button = element.tag in {"button", "input"}
+        kinds = {text.strip().lower() for name, text in named.items() if name.endswith(("-type", "-version", "-kind"))}
+        scored = bool(kinds & {"score", "v3", "3"})
         yield Sighting(
             value,
-            3 if button and action and size != "invisible" else 2,
+            3 if scored or (button and action and size != "invisible") else 2,
             f"element {clean(describe(element))} has {clean(name, 40)}",
             element=element,
-            enterprise=enterprise,
+            enterprise=enterprise or "enterprise" in kinds,
             invisible=size == "invisible" or button,
             action=action,
             s=plain(element.get("data-s"), _MAX_S),
@@ -176,7 +191,7 @@ def _by_attribute(page: Page, *, enterprise: bool) -> Iterator[Sighting]:
 
 def _by_render(page: Page, *, enterprise: bool) -> Iterator[Sighting]:
     for call in page.calls(*_RENDER):
-        key = _option(page, call, "sitekey", 64) or ""
+        key = plain(page.option(call, "sitekey"), 64) or ""
         if not KEY.fullmatch(key):
             continue
         yield Sighting(
@@ -186,8 +201,8 @@ def _by_render(page: Page, *, enterprise: bool) -> Iterator[Sighting]:
             container=call.literal,
             enterprise=enterprise or "enterprise" in call.name,
             invisible=call.options.get("size") == "invisible",
-            action=_option(page, call, "action", _MAX_ACTION),
-            s=plain(call.options.get("s"), _MAX_S),
+            action=plain(page.option(call, "action"), _MAX_ACTION),
+            s=plain(page.option(call, "s"), _MAX_S),
         )
 
 
@@ -208,9 +223,3 @@ def _by_frame(resources: list[Resource]) -> Iterator[Sighting]:
                 action=plain(query.get("sa"), _MAX_ACTION),
                 s=plain(query.get("s"), _MAX_S),
             )
-
-
-def _option(page: Page, call: Call, name: str, limit: int) -> str | None:
-    """An option of a call: as written there, or as the variable named there holds it."""
-    value = plain(call.options.get(name), limit)
-    return (plain(page.constant(value), limit) or value) if value and value.isidentifier() else value

@@ -17,9 +17,10 @@ import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 
-from scrapy_capsolver.solving.clock import wake
+from scrapy_capsolver._utils.waiters import Waiters
+from scrapy_capsolver.stores.redis.waiting import reactor
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -79,7 +80,7 @@ class Link:
         self._sources = _sources()
         self._digests = {name: hashlib.sha1(text.encode()).hexdigest() for name, text in self._sources.items()}  # noqa: S324 - Redis' own choice
         self._calls: list[Call] = []
-        self._waiting: list[Deferred[None]] = []
+        self._waiting: Waiters[None] = Waiters(reactor())
         self._pump: asyncio.Task[None] | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._fallen = asyncio.Event()
@@ -118,12 +119,7 @@ class Link:
 
     def up(self) -> Deferred[None]:
         """Fires when the server is there; may be cancelled."""
-        here: Deferred[None] = Deferred()
-        if self.is_up:
-            here.callback(None)
-        else:
-            self._waiting.append(here)
-        return here
+        return succeed(None) if self.is_up else self._waiting.join()
 
     async def _work(self) -> None:
         """Send all calls, and those that come meanwhile."""
@@ -207,7 +203,7 @@ class Link:
                 away = asyncio.get_running_loop().time() - self._away_since
                 logger.info("CAPSOLVER_STORE: %s is back after %.1f seconds", self._address, away)
                 self._away_since = None
-            wake(self._waiting)
+            self._waiting.release_all(None)
             await self._fallen.wait()
 
     async def close(self) -> None:

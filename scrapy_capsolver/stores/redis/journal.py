@@ -9,14 +9,16 @@ import uuid
 from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import succeed
 
-from scrapy_capsolver.solving.clock import wake
+from scrapy_capsolver._utils.waiters import Waiters
 from scrapy_capsolver.stores.redis.connection import ScriptError
+from scrapy_capsolver.stores.redis.waiting import reactor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from twisted.internet.defer import Deferred
     from twisted.python.failure import Failure
 
     from scrapy_capsolver.stores.redis.connection import Link
@@ -37,7 +39,7 @@ class Journal:
         self._number = count()
         self._batch: tuple[str, list[dict[str, Any]]] | None = None
         self._under_way = self._soon = False
-        self._waiting: list[Deferred[None]] = []
+        self._waiting: Waiters[None] = Waiters(reactor())
 
     def add(self, op: str, **values: Any) -> None:
         """What is None is left out."""
@@ -68,12 +70,7 @@ class Journal:
 
     def written(self) -> Deferred[None]:
         """Fires when all that was added is in Redis."""
-        done: Deferred[None] = Deferred()
-        if self.is_empty:
-            done.callback(None)
-        else:
-            self._waiting.append(done)
-        return done
+        return succeed(None) if self.is_empty else self._waiting.join()
 
     def _flush_now(self) -> None:
         self._soon = False
@@ -96,7 +93,7 @@ class Journal:
         for place in range(0, len(refused), 3):
             self._refused(*refused[place : place + 3])
         if self.is_empty:
-            wake(self._waiting)
+            self._waiting.release_all(None)
         else:
             self.flush()
 

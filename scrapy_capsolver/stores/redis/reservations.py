@@ -8,18 +8,21 @@ from __future__ import annotations
 import json
 import time
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeoutError
 
-from scrapy_capsolver.solving.clock import sleep, wake
+from scrapy_capsolver._utils.waiters import Waiters
+from scrapy_capsolver.solving.clock import sleep
 from scrapy_capsolver.stores.redis.waiting import kept, reactor, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from twisted.internet.defer import Deferred
 
     from scrapy_capsolver.stores.base import Spend
     from scrapy_capsolver.stores.redis.connection import Link
@@ -108,7 +111,7 @@ class Reservations:
         self._mine: dict[str, dict[str, Any]] = {}  # what is under way here, by its reservation
         self._booked: defaultdict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])  # tasks and nano-dollars
         self._news = 0  # of limits
-        self._waiting: list[Deferred[None]] = []
+        self._waiting: Waiters[None] = Waiters(reactor())
         self.young = False
         """The server began lately: it may have forgotten what others know."""
 
@@ -213,18 +216,11 @@ class Reservations:
     def news(self) -> None:
         """Something may have become free."""
         self._news += 1
-        wake(self._waiting)
+        self._waiting.release_all(None)
 
     async def _some_news(self) -> None:
-        some: Deferred[None] = Deferred()
-        self._waiting.append(some)
-        try:
-            await within(_LOOK_SECONDS, some)
-        except DeferredTimeoutError:
-            pass
-        finally:
-            if some in self._waiting:
-                self._waiting.remove(some)
+        with suppress(DeferredTimeoutError):
+            await within(_LOOK_SECONDS, self._waiting.join())
 
     def _take(self, answer: list[str]) -> Left:
         _, reservation, text, age = answer

@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeoutError
 
+from scrapy_capsolver._utils.waiters import Waiters
 from scrapy_capsolver.errors import from_plain, store_fails, to_plain
-from scrapy_capsolver.solving.clock import wake
 from scrapy_capsolver.stores.base import Clearance, Key, Lease
 from scrapy_capsolver.stores.redis.address import Address
 from scrapy_capsolver.stores.redis.cluster import Fleet
 from scrapy_capsolver.stores.redis.connection import COMMAND_SECONDS, Link, ScriptError, StoreAwayError
 from scrapy_capsolver.stores.redis.journal import Journal
 from scrapy_capsolver.stores.redis.subscriber import News
-from scrapy_capsolver.stores.redis.waiting import kept, within
+from scrapy_capsolver.stores.redis.waiting import kept, reactor, within
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,9 +55,9 @@ class RedisStore:
         """Solving goes on while the server is away."""
         self._known: dict[str, dict[Key, Clearance]] = {}
         self._fresh: set[str] = set()  # sites of which all news has been heard since they were asked for
-        self._lookups: dict[str, list[Deferred[None]]] = {}  # sites that are asked for, and who waits for that
+        self._lookups: dict[str, Waiters[None]] = {}  # sites that are asked for, and who waits for that
         self._overtaken: set[str] = set()  # of which there was news meanwhile
-        self._flights: dict[str, Deferred[CaptchaError | None]] = {}
+        self._flights: dict[str, Waiters[CaptchaError | None]] = {}
         self._open = False
 
     @property
@@ -85,16 +85,14 @@ class RedisStore:
 
     async def load(self, site: str) -> Mapping[Key, Clearance]:
         if site in self._lookups:  # somebody is at it
-            looked: Deferred[None] = Deferred()
-            self._lookups[site].append(looked)
-            await looked
+            await self._lookups[site].join()
         elif self._link.is_up and site not in self._fresh:
-            waiting = self._lookups[site] = []
+            waiting = self._lookups[site] = Waiters(reactor())
             try:
                 await self._look_up(site)
             finally:
                 del self._lookups[site]
-                wake(waiting)
+                waiting.release_all(None)
         return self.known(site)
 
     async def _look_up(self, site: str) -> None:
@@ -163,7 +161,8 @@ class RedisStore:
         flight = blake2b(f"{key.site} {_field(key)}".encode(), digest_size=16).hexdigest()
         while True:
             # From before the question on, or the news could come between it and its answer.
-            landing = self._flights[flight] = Deferred()
+            self._flights[flight] = Waiters(reactor())
+            landing = self._flights[flight].join()
             try:
                 call = self._link.call("claim", flight, self._scope.worker, key.site, _field(key), refused)
                 answer = await kept(call, lambda late: self._give_back(late, flight))
@@ -202,8 +201,8 @@ class RedisStore:
 
     def _land(self, flight: str, error: CaptchaError | None) -> None:
         landing = self._flights.pop(flight, None)
-        if landing is not None and not landing.called:
-            landing.callback(error)
+        if landing is not None:
+            landing.release_all(error)
 
     # What the others tell
 

@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 SETTING = "CAPSOLVER_STORE"
 _LOOK_SECONDS = 1.0  # after which other crawls may have written something of a site
-_WAIT_SECONDS = 2.0  # for which a request waits for the file, which takes milliseconds if nothing is wrong
+_WAIT_SECONDS = 5.0  # for which a request waits for the file, which takes milliseconds if nothing is wrong
 _LEAVE_SECONDS = 5.0  # to write the last
 _MOST_SITES = 10_000  # whose clearances are kept in memory
 _OLD_SECONDS = 30 * 86400.0  # after which a clearance without a known end is forgotten

@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.05  # between looks at whether the engine runs
 _NOTHING = object()
+_UNSEEN = "requests that wait for a captcha when the crawl stops are waited for, and lost with what was paid for them"
 
 NAMES = (
     Name(
@@ -31,22 +32,21 @@ NAMES = (
     Name(
         "engine.downloader.needs_backout",
         used_for="tells, without ``engine._slot.closing``, a crawl that is stopping from one that is busy",
-        without="requests that wait for a captcha keep a crawl that is stopping until they have it",
+        without=_UNSEEN,
         root=lambda crawler: None if _closing(crawler) is not _NOTHING else crawler.engine,
     ),
     Name(
         "engine.scraper.slot.needs_backout",
         used_for="the same, of the queue in front of the callbacks",
-        without="requests that wait for a captcha keep a crawl that is stopping until they have it",
+        without=_UNSEEN,
         root=lambda crawler: None if _closing(crawler) is not _NOTHING else crawler.engine,
     ),
     Name(
         "engine.close_spider_async",
         used_for="ends the crawl, with a ``finish_reason`` that says why",
         without="a crawl that the plugin ends is stopped as by Ctrl-C, with the finish_reason shutdown",
-        root=lambda crawler: (
-            crawler.engine if hasattr(crawler, "stop_async") else None
-        ),  # Scrapy 2.13 documents another
+        # Scrapy 2.13 has another, which it documents.
+        root=lambda crawler: crawler.engine if hasattr(crawler, "stop_async") else None,
     ),
 )
 
@@ -75,8 +75,8 @@ class StopAtStart:
     """Ends a crawl that is about to begin, before it sends a request. The engine takes that well once it runs."""
 
     def __init__(self, crawler: Crawler, reason: str) -> None:
-        engine: Any = crawler.engine
-        engine.pause()
+        if pause := getattr(crawler.engine, "pause", None):  # as in the documentation of the telnet console
+            pause()
         self._crawler = crawler
         self._reason = reason
         self._runs = False

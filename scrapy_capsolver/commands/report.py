@@ -63,8 +63,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--watch", action="store_true", help="of Redis: show it again every 2 seconds, until no worker is alive"
     )
-    if "--json" not in parser._option_string_actions:  # which all commands have
-        parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(settings: Settings, arguments: argparse.Namespace) -> int:

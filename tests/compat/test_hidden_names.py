@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from scrapy import Request
+from scrapy.core.engine import ExecutionEngine
 from scrapy.exceptions import CloseSpider
 from scrapy.utils.defer import deferred_f_from_coro_f, maybe_deferred_to_future
 from twisted.internet.task import deferLater
 
 from scrapy_capsolver import captcha
 from scrapy_capsolver._compat.check import NAMES as CHECKED
-from scrapy_capsolver.errors import CaptchaCancelledError
+from scrapy_capsolver._compat.download_queue import DownloadQueue
+from scrapy_capsolver._compat.slots import SlotLender
+from scrapy_capsolver.errors import CaptchaBudgetError, CaptchaCancelledError
 from tests.compat.hiding import LATER, NAMES, Hidden
 from tests.crawls import Crawl, crawl, simulator
 
@@ -108,3 +112,67 @@ async def test_a_stop_is_as_quick(hidden: Hidden, tmp_path: Path, caplog: pytest
         assert done.stats["finish_reason"] == "enough"
         assert limit(done) == SLOTS
         assert len(lines(caplog)) == 1
+
+
+@pytest.mark.parametrize("later", LATER, ids=str)
+@deferred_f_from_coro_f
+async def test_a_stop_that_cannot_be_seen(
+    later: Hidden, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two names are missing: a line says what that costs, and the accounts say it too."""
+    closing = next(name for name in NAMES if name.name == "closing")
+    closing.hide(monkeypatch)
+    later.hide(monkeypatch)
+    async with simulator(solve_seconds=(60, 60)) as capsolver:
+        requests: list[Any] = [Request(f"{capsolver.site_url}/free/1"), "/aws-waf/1", "/turnstile/2"]
+        done = await crawl_all(capsolver, tmp_path, requests, parse=stop_when_all_wait(capsolver, 2))
+        assert done.stats["finish_reason"] == "enough"
+        assert capsolver.state()["tasks"]["paid"] == done.ours()["wasted/undelivered"] == 2
+        assert limit(done) == SLOTS
+        first, second = lines(caplog)
+        assert first.startswith(closing.line)
+        assert second.startswith(later.line)
+        assert second.endswith("are waited for, and lost with what was paid for them")
+
+
+@pytest.mark.skipif(not hasattr(ExecutionEngine, "close_spider_async"), reason="Scrapy 2.14")
+@deferred_f_from_coro_f
+async def test_a_limit_ends_the_crawl_by_another_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    next(name for name in NAMES if name.name == "close_spider_async").hide(monkeypatch)
+    async with simulator() as capsolver:
+        done = await crawl_all(
+            capsolver, tmp_path, gated(capsolver), CAPSOLVER_MAX_SOLVES=1, CAPSOLVER_ON_LIMIT="close"
+        )
+        assert done.stats["finish_reason"] == "shutdown"
+        assert capsolver.state()["tasks"]["created"] == 1
+        assert len(done.responses) <= 1
+        assert {type(error) for error in done.errors} <= {CaptchaBudgetError, CaptchaCancelledError}
+
+
+def test_a_nudge_that_fails_leaks_no_slot() -> None:
+    """Whatever another Scrapy's ``schedule`` does."""
+
+    def schedule() -> None:
+        raise TypeError
+
+    engine = SimpleNamespace(
+        downloader=SimpleNamespace(total_concurrency=SLOTS),
+        _slot=SimpleNamespace(nextcall=SimpleNamespace(schedule=schedule)),
+    )
+    crawler: Any = SimpleNamespace(engine=engine)
+    lender = SlotLender(crawler, 10)
+    with pytest.raises(TypeError), lender.lend():
+        pytest.fail("not reached")
+    assert (engine.downloader.total_concurrency, lender.loans) == (SLOTS, 0)
+
+
+@pytest.mark.parametrize(
+    "entry", [lambda request: request, lambda _: object(), lambda _: ()], ids=["bare", "odd", "empty"]
+)
+def test_a_queue_of_another_shape(entry: Any) -> None:
+    """Requests in it are counted as far as they can be seen."""
+    request = Request("https://www.example.com/")
+    slot = SimpleNamespace(delay=2.0, queue=[entry(request)])
+    crawler: Any = SimpleNamespace(engine=SimpleNamespace(downloader=SimpleNamespace(slots={"www.example.com": slot})))
+    queue = DownloadQueue(crawler, lambda _: True)
+    assert queue.wait(request) == (6.0 if entry(request) is request else 3.0)

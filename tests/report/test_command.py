@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 def run(*arguments: str, **settings: Any) -> int:
     parser = argparse.ArgumentParser()
+    parser.add_argument("--json", action="store_true")  # which all subcommands have
     report.add_arguments(parser)
     return report.run(Settings(settings), parser.parse_args(arguments))
 

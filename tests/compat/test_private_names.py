@@ -101,6 +101,13 @@ def test_attributes(module: str) -> None:
         assert not listed, f"{module}:{line} touches {name}, which is for _compat"
 
 
+def test_compat_imports_nothing_else_of_the_package() -> None:
+    for module in set(MODULES) - set(OUTSIDE):
+        for node in ast.walk(TREES[module]):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("scrapy_capsolver"):
+                assert str(node.module).startswith("scrapy_capsolver._compat"), f"{module}:{node.lineno}"
+
+
 def classes() -> Iterator[type]:
     """All classes of the package that are derived from one of Scrapy's, Twisted's or treq's."""
     for found in pkgutil.walk_packages([str(ROOT)], "scrapy_capsolver."):

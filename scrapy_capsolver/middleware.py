@@ -14,7 +14,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from scrapy import signals
-from scrapy.exceptions import NotConfigured
+from scrapy.exceptions import IgnoreRequest, NotConfigured
 from twisted.internet.error import ConnectError, DNSLookupError
 
 from scrapy_capsolver._compat.check import check
@@ -323,13 +323,31 @@ class CapSolverMiddleware:
         return _spared(response, request)
 
     def process_exception(self, request: Request, exception: Exception, spider: Spider | None = None) -> None:
-        """Clearances come off the request; and a solution that surely did not reach the site may be sent again."""
-        if KEY in request.meta:
-            self._clearance_flow.detach(request)
-            if _never_sent(exception):
-                state = RequestState.of(request)
-                state.sent = False
-                state.write(request)
+        """Take clearances off the request, and book a solution that is lost with it.
+
+        One that surely did not reach the site may be sent again.
+        """
+        if KEY not in request.meta:
+            return
+        self._clearance_flow.detach(request)
+        state = RequestState.of(request)
+        if isinstance(exception, CaptchaError):
+            self._outcomes.wasted(state.solution_id, "undelivered")
+        elif _never_sent(exception):
+            state.sent = False
+            state.write(request)
+        elif (state.sent and state.carries_solution(request)) or not self._may_be_retried(request, exception):
+            self._outcomes.lost(state.solution_id, type(exception).__name__)
+            state.sent = True  # if it is sent again all the same, it starts over
+            state.write(request)
+
+    def _may_be_retried(self, request: Request, exception: Exception) -> bool:
+        """Return whether RetryMiddleware might send the request again, by what Scrapy documents of it."""
+        settings, meta = self._crawler.settings, request.meta
+        if isinstance(exception, IgnoreRequest) or meta.get("dont_retry") or not settings.getbool("RETRY_ENABLED"):
+            return False
+        most: int = meta.get("max_retry_times", settings.getint("RETRY_TIMES"))
+        return bool(meta.get("retry_times", 0) < most)
 
     # Both ways
 

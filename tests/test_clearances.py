@@ -35,6 +35,7 @@ from scrapy_capsolver.solving.feedback import Feedback
 from scrapy_capsolver.solving.ledger import Ledger, Receipt
 from scrapy_capsolver.solving.outcomes import Outcomes
 from scrapy_capsolver.solving.site_breaker import SiteStops
+from scrapy_capsolver.solving.slow_start import SlowStart
 from scrapy_capsolver.stores import Clearance, Key, MemoryStore
 from tests.crawls import Crawl, bought, crawl, simulator
 from tests.proxies import Running, proxy
@@ -503,6 +504,7 @@ class Wearing:
         self.outcomes = Outcomes(
             Ledger("s", {}, MemoryStore(), count),
             SiteStops(0, count),
+            SlowStart(Clock(), SiteStops(0, count)),
             Feedback(nobody, nobody, count, enabled=False),
             count,
         )

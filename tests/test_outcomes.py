@@ -9,6 +9,7 @@ from scrapy import Request
 from scrapy.utils.defer import deferred_f_from_coro_f
 
 from scrapy_capsolver.errors import UnsolvableCaptchaError
+from scrapy_capsolver.solving.slow_start import START
 from tests.crawls import bought, crawl, simulator
 from tests.test_limits_of_a_crawl import check_money, check_paid
 
@@ -164,6 +165,83 @@ async def test_a_site_that_rejects_so_many_in_a_row_costs_nothing_more(caplog: p
         assert len(refused) == 8 - 1
         assert all(error.attempts == 0 for error in refused if isinstance(error, UnsolvableCaptchaError))
         assert not lines(caplog, "not tried, since")  # once is enough
+        await check_money(capsolver, done)
+        check_paid(capsolver, done)
+
+
+@deferred_f_from_coro_f
+async def test_a_hostile_site_costs_little_however_many_wait() -> None:
+    """At first 10 solves are under way, whatever CAPSOLVER_CONCURRENCY is, and 10 rejections end it."""
+    async with simulator(speed=1.0, solve_seconds=(0.1, 0.3)) as capsolver:
+        done = await crawl(
+            capsolver, [f"/reject/recaptcha-v2/{n}" for n in range(120)], CONCURRENT_REQUESTS_PER_DOMAIN=64
+        )
+        assert [type(error) for error in done.errors] == [UnsolvableCaptchaError] * 120
+        assert capsolver.state()["tasks"]["created"] < 2 * START
+        assert done.ours()["breaker/stopped_sites"] == 1
+        await check_money(capsolver, done)
+        check_paid(capsolver, done)
+
+
+@deferred_f_from_coro_f
+async def test_a_new_site_begins_with_few_solves() -> None:
+    async with simulator(speed=1.0, solve_seconds=(0.3, 0.3)) as capsolver:
+        done = await crawl(capsolver, [f"/recaptcha-v2/{n}" for n in range(40)], CONCURRENT_REQUESTS_PER_DOMAIN=40)
+        assert len(done.responses) == 40
+        tasks = capsolver.tasks.values()
+        first_delivered = min(task.delivered_at for task in tasks)
+        assert sum(task.created < first_delivered for task in tasks) == START
+        check_paid(capsolver, done)
+
+
+class Failing:
+    """A middleware of somebody's that cannot take a form, as a download handler may not."""
+
+    def process_request(self, request: Request, spider: Any = None) -> None:
+        if request.method == "POST":
+            raise TypeError("not a form")
+
+
+@pytest.mark.parametrize("retries", [0, 2])
+@deferred_f_from_coro_f
+async def test_solutions_lost_to_exceptions_stop_a_site(retries: int, caplog: pytest.LogCaptureFixture) -> None:
+    """Each is booked when it happens, and not at the end of the crawl."""
+    booked: list[int] = []
+
+    async with simulator(speed=1.0, solve_seconds=(0.1, 0.1)) as capsolver:
+
+        class Seeing:
+            @classmethod
+            def from_crawler(cls, crawler: Any) -> Any:
+                one = cls()
+                one.crawler = crawler
+                return one
+
+            def process_exception(self, request: Request, exception: Exception, spider: Any = None) -> None:
+                if isinstance(exception, TypeError):
+                    booked.append(self.crawler.stats.get_value("capsolver/wasted/lost"))
+
+        done = await crawl(
+            capsolver,
+            [f"/recaptcha-v2/{n}" for n in range(20)],
+            CAPSOLVER_MAX_REJECTIONS=3,
+            DOWNLOADER_MIDDLEWARES={Failing: 700, Seeing: 560},
+            RETRY_ENABLED=bool(retries),
+            RETRY_TIMES=retries,
+            RETRY_EXCEPTIONS=[TypeError],
+        )
+        ours = done.ours()
+        created = capsolver.state()["tasks"]["created"]
+        assert 3 <= created <= 5
+        assert ours["wasted/lost"] == ours["solved/recaptcha_v2"] == created
+        assert ours["breaker/stopped_sites"] == 1
+        assert "wasted/undelivered" not in ours
+        assert "wasted/already_sent" not in ours
+        assert booked == list(range(1, created + 1))
+        assert len(done.errors) == 20
+        stopped = [error for error in done.errors if isinstance(error, UnsolvableCaptchaError)]
+        assert all("end by an exception (TypeError), 3 times in a row" in str(error) for error in stopped)
+        assert len(stopped) == (20 if retries else 20 - created)
         await check_money(capsolver, done)
         check_paid(capsolver, done)
 

@@ -35,11 +35,16 @@ NAMES = (
 
 
 class SlotLender:
-    """At most ``max_loans`` at a time: past them a waiting request holds its own slot, which is the back-pressure."""
+    """At most ``max_loans`` at a time: past them a waiting request holds its own slot, which is the back-pressure.
+
+    A loan that is over passes to a request that holds its own slot. So one slot is free for each that has waited, and
+    its request, which is sent again with the solution, does not queue behind all those that still wait.
+    """
 
     def __init__(self, crawler: Crawler, max_loans: int) -> None:
         self._crawler = crawler
         self._max_loans = max_loans
+        self._waiting = 0
         self.loans = 0
 
     @contextmanager
@@ -47,17 +52,23 @@ class SlotLender:
         """Raise the engine's limit by one for the time of the block, if it has one."""
         downloader: Any = getattr(self._crawler.engine, "downloader", None)
         limit = getattr(downloader, "total_concurrency", None)
-        if not isinstance(limit, int) or limit == 0 or self.loans >= self._max_loans:  # 0: no limit
+        if not isinstance(limit, int) or limit == 0:  # 0: no limit
             yield
             return
-        self.loans += 1
-        downloader.total_concurrency += 1
+        self._waiting += 1
         try:
-            self._nudge()
+            self._adjust(downloader)
             yield
         finally:
-            self.loans -= 1
-            downloader.total_concurrency -= 1
+            self._waiting -= 1
+            self._adjust(downloader)
+
+    def _adjust(self, downloader: Any) -> None:
+        more = min(self._waiting, self._max_loans) - self.loans
+        self.loans += more
+        downloader.total_concurrency += more
+        if more > 0:
+            self._nudge()
 
     def _nudge(self) -> None:
         slot = getattr(self._crawler.engine, "_slot", None)

@@ -177,6 +177,7 @@ class ManualSolver:
             1 + self._settings.retry_times,
             mark=make_task.mark,
             complete=family.complete,
+            gets_verdict=False,
         )
         try:
             solved = await self._capsolver.wait(self._capsolver.solve(job), lend=False)

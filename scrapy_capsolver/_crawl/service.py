@@ -26,6 +26,7 @@ from scrapy_capsolver.solving.job import ResumeToken, plain
 from scrapy_capsolver.solving.ledger import NANO, Ledger
 from scrapy_capsolver.solving.outcomes import Outcomes
 from scrapy_capsolver.solving.site_breaker import SiteStops
+from scrapy_capsolver.solving.slow_start import SlowStart
 from scrapy_capsolver.solving.solver import Solved, Solver
 from scrapy_capsolver.stores import open_store
 
@@ -79,6 +80,7 @@ class Service:
         self._store = store = open_store(settings.store, scope_of(settings, spider))
         self._breaker = breaker = Breaker(self._clock, count)
         stops = SiteStops(settings.max_rejections, count)
+        slow_start = SlowStart(self._clock, stops)
         self._account = Account(self._client, self._clock, breaker, count)
         self._limits = limits_of(settings, store.fleet, self._clock, self._exhausted, count)
         self._ledger = Ledger(spider, {**PRICES, **settings.prices}, store, count, observer)
@@ -90,12 +92,13 @@ class Service:
             account=self._account,
             breaker=breaker,
             stops=stops,
+            slow_start=slow_start,
             limits=self._limits,
             ledger=self._ledger,
             count=count,
         )
         self._feedback = Feedback(self._client, breaker, count, enabled=settings.feedback)
-        self.outcomes = Outcomes(self._ledger, stops, self._feedback, count)
+        self.outcomes = Outcomes(self._ledger, stops, slow_start, self._feedback, count)
         self._slots = SlotLender(crawler, settings.max_pending)
         families = tuple(one.name for one in FAMILIES if one.kind is SolutionKind.CLEARANCE)
         self.clearances = Clearances(store, families, self._clock)

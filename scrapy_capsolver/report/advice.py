@@ -26,6 +26,10 @@ WASTE: dict[str, Advice] = {
         "Its request was retried after it had been sent, and a solution is good for once.",
         "Look why the site's pages fail after the captcha: RETRY_HTTP_CODES, time-outs, a proxy.",
     ),
+    "lost": Advice(
+        "Its request ended by an exception before the site had answered.",
+        "Look at the exceptions of requests with a solution: a middleware or a download handler that fails, time-outs, a proxy.",
+    ),
     "unusable": Advice(
         "The solution did not fit the page or the flag.",
         "Compare the flag's 'inject' with the page; the log has the line.",

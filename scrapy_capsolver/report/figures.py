@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from scrapy_capsolver.report.record import Record, Row
 
-WASTED = ("rejected", "expired", "already_sent", "unusable", "no_solution", "undelivered")
+WASTED = ("rejected", "expired", "already_sent", "lost", "unusable", "no_solution", "undelivered")
 """Accounts that are a part of what was paid."""
 POSSIBLE = ("possibly_paid", "abandoned")
 """Accounts beside it: tasks of which nobody knows whether they were charged."""

@@ -63,6 +63,8 @@ class Job:
     """Returns a solution with what it leaves out and the task has, under the names that are documented."""
     resume: ResumeToken | None = None
     """A task of an earlier run that is open still."""
+    gets_verdict: bool = True
+    """It will be known whether the site takes the solution."""
 
     attempts: int = 0
     """Tasks created."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from scrapy_capsolver.solving.site_breaker import REJECTED
+from scrapy_capsolver.solving.site_breaker import LOST, REJECTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from scrapy_capsolver.solving.feedback import Feedback
     from scrapy_capsolver.solving.ledger import Ledger, Receipt
     from scrapy_capsolver.solving.site_breaker import SiteStops
+    from scrapy_capsolver.solving.slow_start import SlowStart
 
 KEPT = 10_000  # solutions whose requests have not come back
 
@@ -29,10 +30,16 @@ class Outcomes:
     """Solutions by their tickets, each until the first that is heard of it."""
 
     def __init__(
-        self, ledger: Ledger, stops: SiteStops, feedback: Feedback, count: Callable[[str, float], None]
+        self,
+        ledger: Ledger,
+        stops: SiteStops,
+        slow_start: SlowStart,
+        feedback: Feedback,
+        count: Callable[[str, float], None],
     ) -> None:
         self._ledger = ledger
         self._stops = stops
+        self._slow_start = slow_start
         self._feedback = feedback
         self._count = count
         self._pending: dict[str, _Pending] = {}
@@ -56,6 +63,7 @@ class Outcomes:
         if pending is None:
             return None
         self._ledger.handed_over(pending.receipt)
+        self._slow_start.accepted(pending.receipt)  # as far as will be known
         return pending.solution
 
     def accepted(self, solution_id: str) -> Mapping[str, Any] | None:
@@ -67,6 +75,7 @@ class Outcomes:
         self._count(f"accepted/{receipt.family}", 1)
         self._ledger.accepted(receipt)
         self._stops.succeeded(receipt.task_scope, REJECTED)
+        self._slow_start.accepted(receipt)
         self._feedback.tell(receipt.task, invalid=False)
         return pending.solution
 
@@ -76,7 +85,15 @@ class Outcomes:
         if receipt is not None:
             self._count(f"rejected/{receipt.family}", 1)
             self._stops.failed(receipt.task_scope, REJECTED)
+            self._slow_start.rejected(receipt)
             self._feedback.tell(receipt.task, invalid=True)
+
+    def lost(self, solution_id: str, exception: str) -> None:
+        """Its request ended by an exception of this name: no verdict will come, and it is not sent again."""
+        receipt = self.wasted(solution_id, "lost")
+        if receipt is not None:
+            self._stops.failed(receipt.task_scope, REJECTED, f"{LOST} ({exception})")
+            self._slow_start.rejected(receipt)
 
     def wasted(self, solution_id: str, reason: str) -> Receipt | None:
         """It was of no use."""
@@ -84,6 +101,7 @@ class Outcomes:
         if pending is None:
             return None
         self._ledger.wasted(pending.receipt, reason)
+        self._slow_start.ended(pending.receipt)
         return pending.receipt
 
     def close(self) -> None:

@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 
 REFUSED = "CapSolver refuses its tasks"
 REJECTED = "the site rejects the solutions"
+LOST = "requests with a solution end by an exception"
 
 
 class SiteStops:
@@ -29,6 +30,13 @@ class SiteStops:
         self._failures: Counter[tuple[TaskScope, str]] = Counter()
         self._stopped: dict[TaskScope, str] = {}
 
+    @property
+    def most(self) -> int:
+        return self._most
+
+    def is_stopped(self, task_scope: TaskScope) -> bool:
+        return task_scope in self._stopped
+
     def check(self, task_scope: TaskScope) -> None:
         """Raise :class:`~scrapy_capsolver.errors.UnsolvableCaptchaError` where the site is stopped."""
         why = self._stopped.get(task_scope)
@@ -38,10 +46,11 @@ class SiteStops:
     def succeeded(self, task_scope: TaskScope, kind: str) -> None:
         self._failures.pop((task_scope, kind), None)
 
-    def failed(self, task_scope: TaskScope, kind: str) -> None:
+    def failed(self, task_scope: TaskScope, kind: str, why: str = "") -> None:
+        """Count a failure. ``why``: what to say of it, if it is not the kind's own words."""
         self._failures[task_scope, kind] += 1
         if not self._most or task_scope in self._stopped or self._failures[task_scope, kind] < self._most:
             return
-        self._stopped[task_scope] = f"{kind}, {self._most} times in a row (CAPSOLVER_MAX_REJECTIONS)"
+        self._stopped[task_scope] = f"{why or kind}, {self._most} times in a row (CAPSOLVER_MAX_REJECTIONS)"
         self._count("breaker/stopped_sites", 1)
         logger.warning("No more %s is solved for %s: %s", task_scope.family, task_scope.site, self._stopped[task_scope])

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from scrapy_capsolver.solving.ledger import Ledger, Receipt
     from scrapy_capsolver.solving.limits import Limits
     from scrapy_capsolver.solving.site_breaker import SiteStops
+    from scrapy_capsolver.solving.slow_start import SlowStart
     from scrapy_capsolver.stores.redis.limits import SharedLimits
 
 CONNECT_TRIES = 4  # createTask, where no connection comes about
@@ -80,6 +81,7 @@ class Solver:
         account: Account,
         breaker: Breaker,
         stops: SiteStops,
+        slow_start: SlowStart,
         limits: Limits | SharedLimits,
         ledger: Ledger,
         count: Callable[[str, float], None],
@@ -92,6 +94,7 @@ class Solver:
         self._account = account
         self._breaker = breaker
         self._stops = stops
+        self._slow_start = slow_start
         self._limits = limits
         self._ledger = ledger
         self._count = count
@@ -107,15 +110,21 @@ class Solver:
         return Deferred.fromCoroutine(self._solve(job))
 
     async def _solve(self, job: Job) -> Solved:
+        place = None
         try:
+            if job.gets_verdict:
+                place = await self._slow_start.enter(job.task_scope)
             await self._turns.acquire()
         except CancelledError:
+            self._slow_start.leave(place)
             raise CaptchaCancelledError(
                 "cancelled before its turn came; nothing was paid", open_task=plain(job.resume)
             ) from None
         try:
             await self._account.known()
-            return await self._with_turn(job)
+            solved = await self._with_turn(job)
+            self._slow_start.solved(place, solved.receipt)
+            return solved
         except CancelledError:
             note = job.note(self._clock.seconds())
             raise CaptchaCancelledError(
@@ -127,6 +136,7 @@ class Solver:
         finally:
             self._leave(job)
             self._turns.release()
+            self._slow_start.leave(place)
 
     async def _with_turn(self, job: Job) -> Solved:
         """Attempts within the deadline."""
@@ -408,6 +418,7 @@ class Solver:
     def close(self) -> None:
         """All solves are over."""
         self.poller.close()
+        self._slow_start.close()
 
     # Between two runs of a crawl
 

@@ -146,7 +146,17 @@ def test_money_is_the_ledgers_alone(server: RedisServer, seed: Seed) -> None:
     recorder.booked(receipt(), "solved")
     recorder.booked(receipt(), "rejected")
     seed.worker("killed", recorder.snapshot("shop", {}), alive=False)
-    accounts = ["solved", "failed", "rejected", "expired", "already_sent", "unusable", "no_solution", "undelivered"]
+    accounts = [
+        "solved",
+        "failed",
+        "rejected",
+        "expired",
+        "already_sent",
+        "lost",
+        "unusable",
+        "no_solution",
+        "undelivered",
+    ]
     for number, account in enumerate([*accounts, "possibly_paid", "abandoned"], 1):
         seed.spend(account, number, number * 1000)
     record = read_fleet(server.url).record

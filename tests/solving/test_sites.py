@@ -42,6 +42,17 @@ def test_so_many_failures_in_a_row_stop_a_site_for_one_family(caplog: pytest.Log
     assert sites.counts == {"breaker/stopped_sites": 1}
 
 
+def test_the_last_failure_may_have_words_of_its_own() -> None:
+    """What is lost to exceptions counts with what is rejected."""
+    sites = Sites(2)
+    sites.failed(ONE, REJECTED)
+    sites.failed(ONE, REJECTED, "requests fail (TypeError)")
+    with pytest.raises(UnsolvableCaptchaError, match=r"since requests fail \(TypeError\), 2 times in a row"):
+        sites.check(ONE)
+    assert sites.is_stopped(ONE)
+    assert sites.most == 2
+
+
 def test_a_success_of_the_same_kind_begins_the_count_anew() -> None:
     sites = Sites(3)
     for _ in range(10):

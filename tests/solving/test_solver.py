@@ -27,6 +27,7 @@ from scrapy_capsolver.solving.job import Job, ResumeToken
 from scrapy_capsolver.solving.ledger import Ledger, Receipt, TaskScope
 from scrapy_capsolver.solving.limits import Limits
 from scrapy_capsolver.solving.site_breaker import SiteStops
+from scrapy_capsolver.solving.slow_start import SlowStart
 from scrapy_capsolver.solving.solver import CREATES_IN_FLIGHT, Solved, Solver
 from scrapy_capsolver.stores import MemoryStore
 
@@ -101,6 +102,7 @@ class Script:
             **{"max_solves": None, "max_solves_per_domain": None, "budget": None, "exhausted": on_limit, **limits},
         )
         self.ledger = Ledger("s", PRICES, MemoryStore(), self.count)
+        stops = SiteStops(max_rejections, self.count)
         return Solver(
             client,
             self.clock,
@@ -108,7 +110,8 @@ class Script:
             timeout=timeout,
             account=Account(client, self.clock, self.breaker, self.count),
             breaker=self.breaker,
-            stops=SiteStops(max_rejections, self.count),
+            stops=stops,
+            slow_start=SlowStart(self.clock, stops),
             limits=self.limits,
             ledger=self.ledger,
             count=self.count,
@@ -448,7 +451,7 @@ def test_createtask_is_under_way_so_many_times_at_once_and_who_waits_for_that_ha
     under_way: list[Deferred[Reply]] = [Deferred() for _ in range(CREATES_IN_FLIGHT + 20)]
     script = Script(created=[*under_way, CREATED])
     outcomes: list[Any] = []
-    solver = script.solver(concurrency=1000, max_solves=CREATES_IN_FLIGHT + 10)
+    solver = script.solver(concurrency=1000, max_solves=CREATES_IN_FLIGHT + 10, max_rejections=0)
     solving = [solver.solve(job(1)) for _ in range(CREATES_IN_FLIGHT + 10)]
     for one in solving:
         one.addBoth(outcomes.append)

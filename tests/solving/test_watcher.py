@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 
 from scrapy_capsolver.api.replies import Reply
 from scrapy_capsolver.solving.feedback import Feedback
@@ -14,6 +15,7 @@ from scrapy_capsolver.solving.job import ResumeToken
 from scrapy_capsolver.solving.ledger import Ledger, Receipt, TaskScope
 from scrapy_capsolver.solving.outcomes import Outcomes
 from scrapy_capsolver.solving.site_breaker import SiteStops
+from scrapy_capsolver.solving.slow_start import SlowStart
 from scrapy_capsolver.solving.solver import Solved
 from scrapy_capsolver.stores import MemoryStore
 from tests.solving.test_solver import READY, Script, job
@@ -54,7 +56,9 @@ def test_each_entry_of_the_ledger_and_each_verdict_is_told_once() -> None:
     told = Told()
     ledger = Ledger("s", {"T": 0.8}, MemoryStore(), ignore, told)
     nobody: Any = None
-    outcomes = Outcomes(ledger, SiteStops(0, ignore), Feedback(nobody, nobody, ignore, enabled=False), ignore)
+    stops = SiteStops(0, ignore)
+    feedback = Feedback(nobody, nobody, ignore, enabled=False)
+    outcomes = Outcomes(ledger, stops, SlowStart(Clock(), stops), feedback, ignore)
 
     def receipt(task: str) -> Receipt:
         return ledger.receipt(TaskScope("a.example", "turnstile"), "T", task)

@@ -1,7 +1,7 @@
 """Crawls while the API fails in one way: does each request end, in time, and is all that was paid told?
 
 ``python -m benchmarks.faults`` prints a line for each fault. The simulator, the proxy that does the faults and the crawls share
-a process, whose clocks run faster than real time.
+a process, whose time jumps from one timer to the next.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from unittest.mock import patch
 
 import tldextract
 from scrapy import Request
-from scrapy.core.engine import ExecutionEngine
 from scrapy.downloadermiddlewares import cookies
 from scrapy.utils.defer import deferred_from_coro, maybe_deferred_to_future
 from twisted.internet import asyncioreactor
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from tests.crawls import Crawl
 
 TIMEOUT = 30
+OUTAGE_SECONDS = 4
 CREATE, POLL = "createTask", "getTaskResult"
 UNKNOWN = ("possibly_paid", "abandoned")  # under "wasted/": nobody knows whether it was charged
 
@@ -51,7 +51,6 @@ class Case:
     quirk: str = ""
     api: str = ""  # where it is to be found: "refused", "TLS", "DNS", or "outage"
     requests: int = 8
-    speed: float = 20.0
 
     def __str__(self) -> str:
         return self.name
@@ -73,17 +72,16 @@ class Case:
 
 
 def _quirk_cases() -> Iterator[Case]:
-    slow = {"rate-limit": 50.0, "rate-limit-429": 50.0, "settlement-failed": 60.0, "key-temp-blocked": 150.0}
     for call in ("create", "poll"):
         for name in (*ERROR_FAULTS, *EDGE_FAULTS, *REPLY_FAULTS):
-            quirk, requests, speed = f"{call}-{name}/3", 8, slow.get(name, 20.0)
+            quirk, requests = f"{call}-{name}/3", 8
             if name in {"key-temp-blocked", "settlement-failed"}:
                 quirk = f"{call}-{name}/5"
             elif name == "ip-banned":  # half an hour: once
-                quirk, requests, speed = f"{call}-{name}/5", 6, 200.0
-            yield Case(quirk, quirk=quirk, requests=requests, speed=speed)
+                quirk, requests = f"{call}-{name}/5", 6
+            yield Case(quirk, quirk=quirk, requests=requests)
     for name in OUTCOMES:
-        yield Case(f"{name}/3", quirk=f"{name}/3", speed=60.0 if name == "task-timeout" else 20.0)
+        yield Case(f"{name}/3", quirk=f"{name}/3")
 
 
 CASES = (
@@ -93,7 +91,7 @@ CASES = (
         for method in (CREATE, POLL)
         if method == POLL or fault.kind not in {"stale", "repeat"}
     ),
-    *(Case(f"{name}, every call", api=name, requests=6, speed=300.0) for name in ("refused", "TLS", "DNS")),
+    *(Case(f"{name}, every call", api=name, requests=6) for name in ("refused", "TLS", "DNS")),
     Case("an outage in the middle", api="outage"),
     *_quirk_cases(),
 )
@@ -211,9 +209,8 @@ async def settled(simulator: Simulator) -> dict[str, Any]:
     from twisted.internet import reactor
 
     clock: Any = reactor
-    simulator.configure(speed=10_000)  # the crawl is over: nobody waits for what is left
     while (state := simulator.state())["tasks"]["open"]:
-        await maybe_deferred_to_future(deferLater(clock, 0.001))
+        await maybe_deferred_to_future(deferLater(clock, 0.1))
     return state
 
 
@@ -263,10 +260,7 @@ async def run(case: Case) -> Result:
     clock: Any = reactor
     async with AsyncExitStack() as stack:
         quirks = [case.quirk] if case.quirk else []
-        solve_seconds = (1, 3)
-        capsolver = await stack.enter_async_context(
-            simulator(speed=case.speed, quirks=quirks, solve_seconds=solve_seconds)
-        )
+        capsolver = await stack.enter_async_context(simulator(quirks=quirks, solve_seconds=(1, 3)))
 
         def choose(method: str, n: int) -> Fault | None:
             if case.api == "outage" and method == CREATE and n == 4:
@@ -321,7 +315,7 @@ class Proxy(FaultProxy):
         async def away() -> None:
             self.outages += 1
             await self.refuse()
-            await maybe_deferred_to_future(deferLater(clock, 0.2))
+            await maybe_deferred_to_future(deferLater(clock, OUTAGE_SECONDS))
             self.listen()
 
         self.away: Any = deferred_from_coro(away())
@@ -365,7 +359,6 @@ def main() -> None:
     arguments = parser.parse_args()
     asyncioreactor.install()
     cookies._split_domain = tldextract.TLDExtract(suffix_list_urls=(), include_psl_private_domains=True)
-    ExecutionEngine._SLOT_HEARTBEAT_INTERVAL = 0.1
     react(lambda _: deferred_from_coro(table(arguments.words)))
 
 

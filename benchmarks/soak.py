@@ -28,11 +28,12 @@ from twisted.internet import asyncioreactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater, react
 
+from benchmarks.clocks import FastClock
 from benchmarks.faults import Proxy, flagged, money, settled
 from scrapy_capsolver._crawl.service import Service
 from scrapy_capsolver.middleware import CapSolverMiddleware
-from tests.clocks import FastClock
-from tests.crawls import run, settings_for, simulator
+from scrapy_capsolver.simulator import Simulator
+from tests.crawls import run, settings_for
 from tests.fault_proxy import FAULTS, Fault
 
 if TYPE_CHECKING:
@@ -199,12 +200,15 @@ async def crawl_all(requests: int, api_url: str, key: str, site_url: str) -> dic
 
 async def served() -> None:
     """The simulator and the proxy before it, until standard input ends; then the simulator's account."""
-    async with simulator(speed=SPEED, quirks=QUIRKS, balance=1000.0) as capsolver:
-        async with Proxy(capsolver.api_url, strike(20)) as proxy:
-            tell({"api": proxy.url, "key": capsolver.key, "site": capsolver.site_url})
-            await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
-        state = await settled(capsolver)
-        tell({"state": state, "hits": proxy.hits})
+    capsolver = Simulator(speed=SPEED, quirks=QUIRKS, balance=1000.0, latency=0.0)
+    await maybe_deferred_to_future(capsolver.start())
+    async with Proxy(capsolver.api_url, strike(20)) as proxy:
+        tell({"api": proxy.url, "key": capsolver.key, "site": capsolver.site_url})
+        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    capsolver.configure(speed=10_000)  # nobody waits for what is left
+    state = await settled(capsolver)
+    tell({"state": state, "hits": proxy.hits})
+    await maybe_deferred_to_future(capsolver.stop())
 
 
 async def crawled(where: dict[str, str]) -> None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import hypothesis
 import pytest
 import tldextract
-from scrapy.core.engine import ExecutionEngine
+
+from tests import clocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,11 +20,15 @@ if TYPE_CHECKING:
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
 
-ExecutionEngine._SLOT_HEARTBEAT_INTERVAL = 0.1
 
 # A shell that starts the tests in the background has them ignore SIGINT, and so would the processes that they send it to.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def time_that_can_stop() -> None:
+    clocks.install()
 
 
 @pytest.fixture(autouse=True)

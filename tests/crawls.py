@@ -11,9 +11,8 @@ from scrapy.utils.defer import deferred_from_coro, maybe_deferred_to_future
 from scrapy.utils.test import get_crawler
 from twisted.internet.task import deferLater
 
-from scrapy_capsolver._crawl.service import Service
 from scrapy_capsolver.simulator import Simulator
-from tests.clocks import FastClock
+from tests.clocks import virtual_time
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from scrapy.http import Response
     from twisted.python.failure import Failure
 
-SPEED = 20.0  # simulated seconds in a real one, for both sides
+DAYS = 10 * 24 * 3600  # which pass in no time, if nothing happens in them
 
 
 @dataclass
@@ -61,17 +60,15 @@ class Crawl:
 
 
 @asynccontextmanager
-async def simulator(**kwargs: Any) -> AsyncIterator[Simulator]:
-    kwargs = {"speed": SPEED, "latency": 0.0, **kwargs}
-    simulator = Simulator(**kwargs)
-    await maybe_deferred_to_future(simulator.start())
-    clock = Service.clock
-    Service.clock = FastClock(kwargs["speed"])
-    try:
-        yield simulator
-    finally:
-        Service.clock = clock
-        await maybe_deferred_to_future(simulator.stop())
+async def simulator(*, pace: float = 1.0, **kwargs: Any) -> AsyncIterator[Simulator]:
+    """A simulator in this process, and virtual time: see ``virtual_time``."""
+    with virtual_time(pace=pace):
+        simulator = Simulator(**{"latency": 0.0, **kwargs})
+        await maybe_deferred_to_future(simulator.start())
+        try:
+            yield simulator
+        finally:
+            await maybe_deferred_to_future(simulator.stop())
 
 
 def bought(simulator: Simulator) -> dict[str, int]:
@@ -91,7 +88,7 @@ def settings_for(simulator: Simulator | None, **settings: Any) -> dict[str, Any]
         "LOGSTATS_INTERVAL": 0,
         "COOKIES_ENABLED": True,
         "RETRY_ENABLED": False,
-        "CLOSESPIDER_TIMEOUT": 60,
+        "CLOSESPIDER_TIMEOUT": DAYS,
         **ours,
         **settings,
     }

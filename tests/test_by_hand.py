@@ -187,13 +187,13 @@ async def test_clearances_are_solved_by_the_proxy_of_the_page() -> None:
 @deferred_f_from_coro_f
 async def test_pictures_are_fetched_in_the_visit_that_showed_them() -> None:
     """Each page has given its request a session of its own, and the last one is in the cookie jar."""
-    async with simulator(latency=0.1) as capsolver:
+    async with simulator(latency=2) as capsolver:
         shown: list[Any] = []
 
         async def solve(ours: CapSolver, response: Any) -> Any:
             shown.append(response)
             while len(shown) < 3:
-                await maybe_deferred_to_future(deferLater(reactor(), 0.01))
+                await maybe_deferred_to_future(deferLater(reactor(), 0.2))
             return await ours.solve(captcha.image_to_text(selector="img#captcha"), response=response)
 
         done = await in_a_callback(capsolver, "/image/1", "/image/2", "/image/3", solve=solve)
@@ -410,7 +410,7 @@ async def test_solves_in_callbacks_run_side_by_side_and_lend_no_slot() -> None:
 
 @deferred_f_from_coro_f
 async def test_a_stopped_crawl_cancels_it_at_once() -> None:
-    async with simulator(solve_seconds=(1000, 1000), speed=1) as capsolver:
+    async with simulator(solve_seconds=(1000, 1000)) as capsolver:
 
         async def parse(done: Crawl, spider: Any, response: Any) -> None:
             if "/free/" in response.url:
@@ -424,7 +424,7 @@ async def test_a_stopped_crawl_cancels_it_at_once() -> None:
         requests = unflagged(capsolver, "/turnstile/1", "/free/1")
         requests[1].priority = -1
         done = await crawl(capsolver, requests, parse=parse, CONCURRENT_REQUESTS=1)
-        assert time.monotonic() - began < 20
+        assert time.monotonic() - began < 1
         assert [type(error) for error in done.extra] == [CaptchaCancelledError]
         assert done.stats["finish_reason"] == "enough"
         assert done.ours()["failed/CaptchaCancelledError"] == 1

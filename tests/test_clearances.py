@@ -116,7 +116,7 @@ def spent(capsolver: Any) -> tuple[int, dict[str, int]]:
 
 @deferred_f_from_coro_f
 async def test_requests_that_come_while_it_is_being_solved_wait_and_do_not_meet_the_gate() -> None:
-    async with simulator(solve_seconds=(20, 20), latency=0.02) as capsolver:
+    async with simulator(solve_seconds=(20, 20), latency=0.4) as capsolver:
         done = await crawl(capsolver, [request(capsolver, f"/aws-waf/{n}") for n in range(40)], CONCURRENT_REQUESTS=4)
         assert len(titles(done)) == 40
         state, ours = capsolver.state(), done.ours()
@@ -231,7 +231,7 @@ async def test_redirects_retries_posts_and_requests_with_their_own_cookies() -> 
 
 @deferred_f_from_coro_f
 async def test_one_that_expired_is_dropped_and_solved_anew() -> None:
-    async with simulator(solve_seconds=(1, 1), speed=200) as capsolver:  # 300 simulated seconds of immunity: 1.5
+    async with simulator(solve_seconds=(1, 1)) as capsolver:  # 300 seconds of immunity
 
         def parse(done: Crawl, spider: Any, response: Any) -> Any:
             from twisted.internet import reactor
@@ -240,7 +240,7 @@ async def test_one_that_expired_is_dropped_and_solved_anew() -> None:
             async def later() -> list[Request]:
                 from scrapy.utils.defer import maybe_deferred_to_future
 
-                await maybe_deferred_to_future(deferLater(reactor, 1.7, lambda: None))
+                await maybe_deferred_to_future(deferLater(reactor, 310))
                 return [request(capsolver, "/aws-waf/2", callback=spider.parse)]
 
             return later() if len(done.responses) == 1 else None
@@ -264,7 +264,7 @@ async def test_the_site_renews_the_cookie_and_the_newest_is_kept(by: Running) ->
     async with simulator() as capsolver:
         requests = [request(capsolver, f"/datadome/{n}?style=rolling-strict", by) for n in range(6)]
         # The delay queues them, each with the cookie that was the newest when it came.
-        done = await crawl(capsolver, requests, DOWNLOAD_DELAY=0.1)
+        done = await crawl(capsolver, requests, DOWNLOAD_DELAY=2)
         assert len(titles(done)) == 6
         assert spent(capsolver) == (1, {})
         assert done.ours()["clearances/renewed"] == 6

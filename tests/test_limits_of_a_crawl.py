@@ -28,9 +28,8 @@ async def check_money(capsolver: Any, *crawls: Crawl, store: Path | None = None)
     from twisted.internet import reactor
 
     clock: Any = reactor
-    capsolver.configure(speed=1e6)  # whatever nobody waits for any more ends, and is charged
-    while (state := capsolver.state())["tasks"]["open"]:
-        await maybe_deferred_to_future(deferLater(clock, 0))
+    while (state := capsolver.state())["tasks"]["open"]:  # its end is charged, even if the crawl is over
+        await maybe_deferred_to_future(deferLater(clock, 1))
 
     def total(prefix: str) -> float:
         return sum(float(value) for done in crawls for name, value in done.ours().items() if name.startswith(prefix))

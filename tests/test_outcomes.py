@@ -124,7 +124,7 @@ async def test_feedback_that_fails_now_and_then_goes_on() -> None:
 
 @deferred_f_from_coro_f
 async def test_feedback_that_hangs_does_not_hold_up_the_end_of_the_crawl() -> None:
-    async with simulator(quirks=["feedback-silence"], solve_seconds=(1, 2), speed=1.0) as capsolver:
+    async with simulator(quirks=["feedback-silence"], solve_seconds=(1, 2)) as capsolver:
         done = await crawl(capsolver, [f"/turnstile/{n}" for n in range(12)])
         assert len(done.responses) == 12
         assert capsolver.state()["api"]["calls"]["feedbackTask"] <= 4  # the rest waited for these

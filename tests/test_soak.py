@@ -5,7 +5,7 @@ from __future__ import annotations
 from scrapy.utils.defer import deferred_f_from_coro_f
 
 from benchmarks.faults import Proxy, money, settled
-from benchmarks.soak import QUIRKS, SPEED, crawl_all, strike
+from benchmarks.soak import QUIRKS, crawl_all, strike
 from tests.crawls import simulator
 
 REQUESTS = 400
@@ -15,7 +15,7 @@ LEFT_OUT = "create-key-temp-blocked"  # which has all wait for minutes
 @deferred_f_from_coro_f
 async def test_nothing_is_left_of_a_crawl_through_all_faults() -> None:
     quirks = [quirk for quirk in QUIRKS if not quirk.startswith(LEFT_OUT)]
-    async with simulator(speed=SPEED, quirks=quirks) as capsolver:
+    async with simulator(quirks=quirks) as capsolver:
         async with Proxy(capsolver.api_url, strike(20)) as proxy:
             done = await crawl_all(REQUESTS, proxy.url, capsolver.key, capsolver.site_url)
             assert proxy.open == 0

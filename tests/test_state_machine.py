@@ -47,7 +47,6 @@ MOODS = (
     "poll-reply-lost/2",
     "poll-truncated-json/3",
 )
-SPEED = 40.0
 EXAMPLES = settings(
     max_examples=25,
     stateful_step_count=8,
@@ -81,7 +80,7 @@ class Crawls(RuleBasedStateMachine):
     def start(self) -> None:
         async def enter() -> None:
             self.stack = AsyncExitStack()
-            self.capsolver = await self.stack.enter_async_context(simulator(speed=SPEED, solve_seconds=(10, 30)))
+            self.capsolver = await self.stack.enter_async_context(simulator(solve_seconds=(10, 30)))
 
         wait_for(enter())
 
@@ -124,7 +123,7 @@ class Crawls(RuleBasedStateMachine):
                 while self.capsolver.state()["tasks"]["open"] < stop_at:
                     if not engine.downloader.active and not engine._slot.scheduler.has_pending_requests():
                         break
-                    await maybe_deferred_to_future(deferLater(clock, 0.005))
+                    await maybe_deferred_to_future(deferLater(clock, 0.2))
                 raise CloseSpider("enough")
 
         async def crawled() -> Crawl:
@@ -162,7 +161,6 @@ class Crawls(RuleBasedStateMachine):
         self.checked = True
         assert self.endings.keys() - {-1} == set(range(self.asked))
         told = money(wait_for(settled(self.capsolver)), *self.stats)
-        self.capsolver.configure(speed=SPEED)
         assert told.agrees, told
 
     def teardown(self) -> None:

@@ -39,7 +39,7 @@ async def test_close_spider_ends_open_solves_by_a_typed_error() -> None:
         urls.append(Request(f"{capsolver.site_url}/free/1", priority=-1))
         began = time.monotonic()
         done = await crawl(capsolver, urls, parse=close_on_free_page)
-        assert time.monotonic() - began < 5  # 100 s at this speed: none was waited for
+        assert time.monotonic() - began < 2  # solves take 100: none was waited for
         assert [type(error) for error in done.errors] == [CaptchaCancelledError] * 20
         assert done.stats["finish_reason"] == "enough"
 

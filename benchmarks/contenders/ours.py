@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from benchmarks.clocks import FastClock
 from scrapy_capsolver._crawl.service import Service
 from scrapy_capsolver.solving import poller
-from tests.clocks import FastClock
 
 TITLE = "scrapy-capsolver"
 FLAGGED = True

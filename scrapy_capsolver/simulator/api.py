@@ -199,9 +199,9 @@ class Api:
         now = self._clock.now()
         self._error_times.append(now)
         times = self._error_times
-        if len(times) == _ADDRESS_ERRORS and now - times[0] <= 60:
+        if len(times) == _ADDRESS_ERRORS and now - times[0] < 60:
             self._locked = "ip-banned", now + _ADDRESS_SECONDS
-        elif self._locked is None and len(times) >= _KEY_ERRORS and now - times[-_KEY_ERRORS] <= 60:
+        elif self._locked is None and len(times) >= _KEY_ERRORS and now - times[-_KEY_ERRORS] < 60:
             self._locked = "key-temp-blocked", now + _KEY_SECONDS
         return _reply(
             error.status, {"errorId": 1, "errorCode": error.code, "errorDescription": error.description, **more}

@@ -283,7 +283,7 @@ async def test_one_deadline_for_headers_and_body(quirk: str) -> None:
 
         def look() -> None:
             if capsolver.state()["api"]["connections_open"]:
-                reactor.callLater(0.02, look)  # type: ignore[attr-defined]
+                reactor.callLater(0.2, look)  # type: ignore[attr-defined]
             else:
                 gone.callback(None)
 

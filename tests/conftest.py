@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import random
 import signal
 import socket
 from typing import TYPE_CHECKING
@@ -36,6 +37,12 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("CAPSOLVER_API_KEY", "http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture(autouse=True)
+def same_chances(request: pytest.FixtureRequest) -> None:
+    """Each run of a test throws the same dice: those of jitters, delays and solve times."""
+    random.seed(request.node.nodeid)
 
 
 @pytest.fixture(autouse=True)

@@ -224,7 +224,7 @@ async def test_a_balance_that_is_not_known_does_not_stop_solving(quirk: str, cap
         assert len(done.responses) == 40
         assert ours(caplog) == []
         told = [line for line in ours(caplog, logging.INFO) if line.startswith("The balance is not known")]
-        assert len(told) == 1
+        assert len(told) == (quirk != "balance-slow-drip")  # which goes on for longer than the crawl
         assert not [name for name in done.ours() if name.startswith("breaker/")]
         await check_money(capsolver, done)
         check_paid(capsolver, done)

@@ -10,6 +10,7 @@ import unicodedata
 from pathlib import Path
 from typing import Any
 
+from tests import forks
 from tests.processes import ask
 
 ROOT = Path(__file__).parent.parent.parent
@@ -45,8 +46,8 @@ class Project:
         lines = "".join(f"{name} = {value!r}\n" for name, value in settings.items())
         (self.path / "shop" / "settings.py").write_text(lines, "utf-8")
 
-    def scrapy(self, *arguments: str, stdin: bytes | None = None, **environment: str) -> Done:
-        return scrapy(*arguments, at=self.path, secrets=(self.where["key"],), stdin=stdin, **environment)
+    def scrapy(self, *arguments: str, **options: Any) -> Done:
+        return scrapy(*arguments, at=self.path, secrets=(self.where["key"],), **options)
 
     def capsolver(self, *arguments: str, **options: Any) -> Done:
         return self.scrapy("capsolver", *arguments, **options)
@@ -70,18 +71,30 @@ def environment_of(**environment: str) -> dict[str, str]:
 
 
 def scrapy(
-    *arguments: str, at: Path, secrets: tuple[str, ...] = (), stdin: bytes | None = None, **environment: str
+    *arguments: str,
+    at: Path,
+    secrets: tuple[str, ...] = (),
+    stdin: bytes = b"",
+    fresh: bool = False,
+    **environment: str,
 ) -> Done:
-    """Run ``scrapy``. Whatever it is asked, it shows no secret, no traceback and no control character."""
-    process = subprocess.run(
-        [sys.executable, "-m", "scrapy", *arguments],
-        cwd=at,
-        env=environment_of(**environment),
-        input=stdin if stdin is not None else b"",
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
+    """Run ``scrapy``. Whatever it is asked, it shows no secret, no traceback and no control character.
+
+    ``fresh``: in a new Python, as a shell would, which takes a second; otherwise in a fork of one that has imported Scrapy.
+    """
+    env = environment_of(**environment)
+    if fresh or not hasattr(os, "fork") or any(name.startswith("PYTHON") for name in environment):
+        process = subprocess.run(
+            [sys.executable, "-m", "scrapy", *arguments],
+            cwd=at,
+            env=env,
+            input=stdin,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+    else:
+        process = forks.scrapy(list(arguments), cwd=at, env=env, stdin=stdin)
     done = Done(
         subprocess.CompletedProcess(
             process.args, process.returncode, process.stdout.decode("utf-8"), process.stderr.decode("utf-8")

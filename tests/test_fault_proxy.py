@@ -26,7 +26,9 @@ PATIENCE = 10  # seconds, after which what does not come is a failure and no han
 
 def request_of(method: str, task: str = "t-1") -> bytes:
     body = json.dumps({"clientKey": "CAP-1", "taskId": task}).encode()
-    return f"POST /{method} HTTP/1.1\r\nHost: api\r\nUser-Agent: t\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+    return (
+        f"POST /{method} HTTP/1.1\r\nHost: api\r\nUser-Agent: t\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+    )
 
 
 def response_of(body: bytes = b'{"errorId": 0, "status": "processing"}') -> bytes:

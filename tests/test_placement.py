@@ -77,7 +77,7 @@ async def test_a_place_where_nothing_works_ends_the_crawl(
     if jobdir:
         settings = {**settings, "JOBDIR": str(tmp_path), "CAPSOLVER_STORE": str(tmp_path / "store.sqlite")}
     async with simulator() as capsolver:
-        done = await crawl(capsolver, [f"/turnstile/{n}" for n in range(40)], **settings)
+        done = await crawl(capsolver, [f"/turnstile/{n}" for n in range(5)], **settings)
         (line,) = lines(caplog, "CapSolverMiddleware")
         assert said in line
         assert "Its order number should be 585. The crawl is stopped" in line

@@ -189,3 +189,18 @@ async def test_what_is_decoded_to_be_looked_at_is_not_counted_twice(tmp_path: Pa
         done = await crawl(capsolver, ["/free/1"], **settings)
         assert done.response.css(".product::text").get() == "Product 1"
         assert done.stats["httpcompression/response_count"] == 1
+
+
+@deferred_f_from_coro_f
+async def test_a_cache_that_stands_before_the_plugin(tmp_path: Path) -> None:
+    """A captcha page in it is asked for again, and not solved as it is."""
+    place = {"scrapy.downloadermiddlewares.httpcache.HttpCacheMiddleware": 500}
+    settings = cached(tmp_path, DOWNLOADER_MIDDLEWARES=place)
+    async with simulator() as capsolver:
+        url = f"{capsolver.site_url}/turnstile/1"
+        before = await crawl(capsolver, [Request(url)], HTTPERROR_ALLOW_ALL=True, **settings)
+        assert before.response.status == 403
+        done = await crawl(capsolver, ["/turnstile/1"], **settings)
+        assert done.response.css(".product::text").get() == "Product 1"
+        assert capsolver.state()["tasks"]["created"] == 1
+        assert capsolver.state()["tokens"]["refused"] == {}

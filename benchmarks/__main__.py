@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from benchmarks.detection import detection
 from benchmarks.measures import NAMES, measure
 from benchmarks.page import draw
+from benchmarks.parse import parse
 from benchmarks.record import RESULTS, Row, load, save
 from benchmarks.soak import soak
 
@@ -25,7 +26,7 @@ def faults(runs: int) -> None:
 
 
 # What this plugin alone does, and in how many runs. They print their figures, and keep none.
-BY_ITSELF = {"detection": (detection, 30), "faults": (faults, 1), "soak": (soak, 1)}
+BY_ITSELF = {"detection": (detection, 30), "faults": (faults, 1), "parse": (parse, 5), "soak": (soak, 1)}
 
 
 def run(name: str, runs: int | None, folder: Path, *, quick: bool) -> None:

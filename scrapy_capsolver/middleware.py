@@ -244,7 +244,7 @@ class CapSolverMiddleware:
         challenge, settled = None, flag.expect is not None
         try:
             try:
-                challenge = detect_challenge(response, flag, tried=bool(state.solution_id))
+                challenge = detect_challenge(response, flag, tried=bool(state.solution_id), request=request)
             except UnsupportedCaptchaError:
                 if not _must_go_back(response, state):  # a gate that says "thank you" is not the page expected
                     raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,28 +17,43 @@ if TYPE_CHECKING:
 
     from scrapy_capsolver._request.flag import Flag
 
+logger = logging.getLogger(__name__)
 
-def detect_challenge(response: Response, flag: Flag, *, tried: bool) -> Challenge | None:
+
+def detect_challenge(
+    response: Response, flag: Flag, *, tried: bool, request: Request | None = None
+) -> Challenge | None:
     """The challenge that this response poses to a request with this flag, or None where it is the page itself.
 
     What counts as gated: for a bare ``True``, a page that is blocked; for a named type, a page that shows such a
-    captcha at all; with ``expect``, a page that lacks it, and nothing else (JSON or an image is no page). Once a solution was ``tried``, a page that
+    captcha at all; with ``expect``, a page that lacks it, and nothing else (JSON or an image is no page; one that is too large to be read
+    whole does not lack it). Once a solution was ``tried``, a page that
     merely shows a captcha is taken for the answer to it, unless the author said what makes it one (``selector``).
 
     Raises:
         UnsupportedCaptchaError: ``expect`` is missing and no captcha can be seen.
     """
     page = Page(response)
+    try:
+        return _challenge_of(page, response, flag, tried=tried)
+    finally:
+        if page.unread:
+            logger.debug("Not all of %s is read: %s", request or f"<{response.url}>", "; ".join(page.unread))
+
+
+def _challenge_of(page: Page, response: Response, flag: Flag, *, tried: bool) -> Challenge | None:
     if flag.expect is not None and page.has(flag.expect):
         return None
     family = family_of(flag.type, raw=True) if flag.type is not None else None
     seen = detect(page, fields=flag.fields, only=family.name if family else None)
-    if flag.expect is None and (flag.type is None or (tried and "selector" not in flag.fields)):
+    # What is expected may stand in the part of a large page that is not read.
+    settled = flag.expect is not None and page.is_whole
+    if not settled and (flag.type is None or (tried and "selector" not in flag.fields)):
         seen = [challenge for challenge in seen if challenge.blocked]
     if seen:
         return seen[0] if flag.type is None else in_the_authors_words(seen[0], flag)
     blocked = response.status in BLOCKING_STATUSES
-    lacking = flag.expect is not None and page.is_markup
+    lacking = settled and page.is_markup
     if flag.type is not None and (blocked or lacking) and _is_complete(flag):
         why = f"status {response.status}" if blocked else "what the flag expects is missing"
         return challenge_of_flag(flag, response.url, f"{why}, and the flag says what solves it")

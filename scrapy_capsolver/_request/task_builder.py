@@ -157,7 +157,7 @@ class TaskMaker:
     async def _fetch_and_make(self, agent: str | None, said: str, *, look: bool) -> dict[str, Any]:
         if look:
             page = await fetch_page(self._crawler, self._challenge.url, self._request, agent)
-            found = detect_challenge(page, self._flag, tried=False)
+            found = detect_challenge(page, self._flag, tried=False, request=self._request)
             if found is None or found.family != self._challenge.family:
                 raise NotGatedError
             if found.refusal:

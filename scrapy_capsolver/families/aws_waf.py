@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -37,10 +36,10 @@ _WIDGET = ("awsApiKey", "awsApiJs")
 _OWN_STATUSES = frozenset({202, 405})
 _SCRIPTS = {"challenge.js": "awsChallengeJS", "jsapi.js": "awsApiJs"}
 _PROBLEM = re.compile(r"""\.awswaf\.com/[\w/.-]{1,200}/problem\?[^\s"'<>\\`]{1,2000}""", re.ASCII)
-_HOST = re.compile(r"https://[\w.-]{1,200}\Z", re.ASCII)
+_HOST = re.compile(r"https://[\w.-]{1,200}", re.ASCII)
+_MAX_HOST = 210
 _LIMITS = {"awsKey": 2048, "awsIv": 512, "awsContext": 16 * 1024}
 _MAX_URL = 2048
-_MAX_PROBLEMS = 20
 # What CapSolver says where the page's address was not enough, or what was read from the page has grown old.
 _WANTED = ("captcha render unexpect status code", "your parameters have expired")
 _OPTIONAL = frozenset({*_GOKU, *_WIDGET, "awsChallengeJS", "awsProblemUrl", EXISTING})
@@ -118,7 +117,8 @@ def _judge(page: Page, seen: Mapping[str, str]) -> tuple[bool, str]:
 
 
 def _reloads(page: Page) -> bool:
-    return any("AwsWafIntegration" in script.bare and "location.reload" in script.bare for script in page.scripts)
+    scripts = page.scripts
+    return bool(scripts.texts("AwsWafIntegration", bare=True) & scripts.texts("location.reload", bare=True))
 
 
 def _read(page: Page) -> dict[str, str]:
@@ -133,7 +133,7 @@ def _read(page: Page) -> dict[str, str]:
             seen.update(found)
             break
     for resource in page.resources:
-        name = _SCRIPTS.get(resource.path.rpartition("/")[2])
+        name = _SCRIPTS.get(resource.file)
         ours = resource.tag == "script" and resource.host.endswith(".awswaf.com")
         if ours and name and name not in seen and (url := plain(resource.url, _MAX_URL)):
             seen[name] = url
@@ -151,12 +151,10 @@ def _read(page: Page) -> dict[str, str]:
 
 def _problem(page: Page) -> str:
     """The address from which the captcha gets its pictures."""
-    for script in page.scripts:
-        if "/problem?" not in script.source:
-            continue
-        for found in islice(_PROBLEM.finditer(script.code), _MAX_PROBLEMS):
-            if host := _HOST.search(script.code, max(0, found.start() - 210), found.start()):
-                return plain(host[0] + found[0], _MAX_URL) or ""
+    for found in page.scripts.matches(".awswaf.com/", _PROBLEM):
+        before = found.string[max(0, found.start() - _MAX_HOST) : found.start()]
+        if host := _HOST.fullmatch(before, max(0, before.rfind("https://"))):
+            return plain(host[0] + found[0], _MAX_URL) or ""
     return ""
 
 

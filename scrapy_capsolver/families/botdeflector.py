@@ -11,12 +11,11 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from lxml.etree import XPath
-
 from scrapy_capsolver._utils.urls import origin_of
 from scrapy_capsolver.errors import CaptchaConfigurationError
+from scrapy_capsolver.families._page.attributes import read_attributes
+from scrapy_capsolver.families._page.elements import describe
 from scrapy_capsolver.families._page.forms import form_of
-from scrapy_capsolver.families._page.page import describe, elements
 from scrapy_capsolver.families._page.submission import submission
 from scrapy_capsolver.families._page.text import clean
 from scrapy_capsolver.families._page.verdict import verdict
@@ -34,11 +33,15 @@ if TYPE_CHECKING:
 # RFC 7519: three parts in base64url; the first is a JSON object, whose {" always comes out as eyJ.
 _JWT = r"eyJ[\w-]{5,2048}\.[\w-]{2,8192}\.[\w-]{5,2048}"
 _TOKEN = re.compile(_JWT, re.ASCII)
+_NAMES = ("botDeflectorJwtToken", "botReflectorJwtToken")
 _GIVEN = re.compile(rf"""bot[DR]eflectorJwtToken["']?\]?\s{{0,8}}[=:]\s{{0,8}}(["'`])({_JWT})\1""", re.ASCII)
 _ATTRIBUTE = re.compile(r"bot-?[dr]eflector-?jwt")
-_WITH_TOKEN = XPath('(//*[@*[contains(name(), "eflector")]])[position() <= 20]')
+_MIN_TOKEN = 20
 _MAX_TOKEN = 16 * 1024
-_ENDPOINT = re.compile(r"//([A-Za-z0-9.-]{1,253})(?::\d{1,5})?/(?:[\w.~-]{1,64}/){0,6}(?:pow|icon)/get(?![\w-])")
+_ENDPOINTS = ("/pow/get", "/icon/get")
+_ENDPOINT = re.compile(r"/(?:pow|icon)/get(?![\w-])", re.ASCII)
+_HOST = re.compile(r"//([A-Za-z0-9.-]{1,253})(?::\d{1,5})?(?:/[\w.~-]{1,64}){0,6}", re.ASCII)
+_MAX_BEFORE = 700
 
 
 class BotDeflector(TokenFamily):
@@ -86,30 +89,27 @@ class BotDeflector(TokenFamily):
 
 
 def _by_script(page: Page) -> tuple[str, str, HtmlElement | None] | None:
-    for script in page.scripts:
-        given = _GIVEN.search(script.code)
-        if given:
-            return given[2], f"a script gives {given[0][:20]}", None
+    for name in _NAMES:
+        if given := next(page.scripts.matches(name, _GIVEN), None):
+            return given[2], f"a script gives {name}", None
     return None
 
 
 def _by_attribute(page: Page) -> tuple[str, str, HtmlElement | None] | None:
-    for element in elements(_WITH_TOKEN, page.root):
-        for name, value in element.attrib.items():
-            if _ATTRIBUTE.search(str(name)) and len(value) <= _MAX_TOKEN and page.is_live(element):
-                token = str(value).strip()
-                if _TOKEN.fullmatch(token):
-                    return token, f"element {clean(describe(element))} has {clean(str(name), 40)}", element
+    for element, name, value in read_attributes(page, b"eflector", _MIN_TOKEN, _MAX_TOKEN):
+        if _ATTRIBUTE.search(name) and _TOKEN.fullmatch(value):
+            return value, f"element {clean(describe(element))} has {clean(name, 40)}", element
     return None
 
 
 def _domain(page: Page) -> str:
     """The host that serves the puzzles: where ``pow/get`` and ``icon/get`` are; else the page's own."""
-    for script in page.scripts:
-        endpoint = _ENDPOINT.search(script.code)
-        if endpoint:
-            return endpoint[1].lower()
+    for word in _ENDPOINTS:
+        for found in page.scripts.matches(word, _ENDPOINT):
+            before = found.string[max(0, found.start() - _MAX_BEFORE) : found.start()]
+            if host := _HOST.fullmatch(before, max(0, before.rfind("//"))):
+                return host[1].lower()
     for item in page.resources:
-        if re.search(r"/(?:pow|icon)/get(?![\w-])", item.path):
+        if _ENDPOINT.search(item.path):
             return item.host
     return urlsplit(page.url).hostname or ""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from lxml.etree import XPath
 
 from scrapy_capsolver.errors import CaptchaProxyError
-from scrapy_capsolver.families._page.page import elements
+from scrapy_capsolver.families._page.elements import elements, owners
 from scrapy_capsolver.families._page.text import clean
 from scrapy_capsolver.families.base import Challenge, TaskType
 from scrapy_capsolver.families.clearance import ClearanceFamily
@@ -31,12 +31,11 @@ _STATUSES = frozenset({403, 429, 503})
 _OPTIONS = re.compile(r"_cf_chl_opt\s{0,8}=")
 # Not ".../scripts/jsd/main.js", which Cloudflare puts into the pages that it lets through.
 _ORCHESTRATE = re.compile(r"/cdn-cgi/challenge-platform/(?:h/[a-z]{1,2}/)?orchestrate/")
-_TITLE = XPath("string(//title)")
+_TITLE = XPath("(//title)[1]")
 # Errors that say that the address is not wanted: its network, itself, its country, a rule of the site's owner.
 _BLOCKS = frozenset({"1005", "1006", "1007", "1008", "1009", "1012", "1020"})
-_DETAILS = XPath('//*[@id = "cf-error-details"]')
-_HEADLINE = XPath('//*[@data-translate = "block_headline"]')
-_CODE = XPath('//*[contains(concat(" ", @class, " "), " cf-error-code ")]')
+_DETAILS = "cf-error-details"
+_HEADLINE = XPath('(//@data-translate[. = "block_headline"])[1]')
 # Chrome's own, on computers and telephones: others that are built on it add their names at the end, or before.
 _CHROME = re.compile(
     r"Mozilla/5\.0 \((?![^()]*; wv\))[^()]{1,100}\) AppleWebKit/537\.36 \(KHTML, like Gecko\) "
@@ -92,16 +91,15 @@ def _signs(page: Page) -> tuple[str, ...]:
     """What says that the page is a challenge: its options, and the script that runs it."""
     if not page.mentions(b"_cf_chl_opt", b"/orchestrate/"):
         return ()
-    return tuple(dict.fromkeys(_read_signs(page)))
+    return tuple(_read_signs(page))
 
 
 def _read_signs(page: Page) -> Iterator[str]:
-    for script in page.scripts:
-        if "_cf_chl_opt" in script.source and _OPTIONS.search(script.bare):
-            yield "a script sets _cf_chl_opt"
-        # It is written into the page by a script, so its address stands in a string.
-        if "/orchestrate/" in script.source and _ORCHESTRATE.search(script.code):
-            yield "a script loads Cloudflare's challenge"
+    if page.scripts.has("_cf_chl_opt", _OPTIONS, bare=True):
+        yield "a script sets _cf_chl_opt"
+    # It is written into the page by a script, so its address stands in a string.
+    if page.scripts.has("/cdn-cgi/challenge-platform/", _ORCHESTRATE):
+        yield "a script loads Cloudflare's challenge"
     for resource in page.resources:
         if resource.tag == "script" and _ORCHESTRATE.match(resource.path):
             yield f"script {clean(resource.url)}"
@@ -111,15 +109,15 @@ def _title(page: Page) -> tuple[str, ...]:
     """The page's title, "Just a moment..." or a translation: for people to read, as every site may be called so."""
     if not page.body:
         return ()
-    title: Any = _TITLE(page.root)
-    return (f'title "{clean(title, 60)}"',) if title.strip() else ()
+    title = next((element.text or "" for element in elements(_TITLE, page.root)), "")
+    return (f'title "{clean(title, 60)}"',) if clean(title) else ()
 
 
 def _block(page: Page) -> str:
     """Which error Cloudflare's page shows, if it is one that no solution helps against."""
-    if not page.mentions(b"cf-error-details") or not elements(_DETAILS, page.root):
+    if not page.mentions(_DETAILS.encode()) or page.by_id(_DETAILS) is None:
         return ""
-    for element in elements(_CODE, page.root)[:5]:
+    for element in page.of_class("cf-error-code"):
         if (code := (element.text or "").strip()) in _BLOCKS:
             return f"error {code}"
-    return "Sorry, you have been blocked" if elements(_HEADLINE, page.root) else ""
+    return "Sorry, you have been blocked" if owners(_HEADLINE, page.root) else ""

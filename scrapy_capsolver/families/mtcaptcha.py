@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from lxml.etree import XPath
 
+from scrapy_capsolver.families._page.elements import describe, owners
 from scrapy_capsolver.families._page.forms import form_of
-from scrapy_capsolver.families._page.page import describe, elements
 from scrapy_capsolver.families._page.prefilter import says_captcha
 from scrapy_capsolver.families._page.submission import submission
 from scrapy_capsolver.families._page.text import clean
@@ -32,12 +31,8 @@ if TYPE_CHECKING:
 
 KEY = re.compile(r"MTPublic-[0-9A-Za-z]{4,40}")
 _HOSTS = frozenset({"service.mtcaptcha.com", "service2.mtcaptcha.com"})
-_WRITTEN = re.compile(rf"""(["'`])({KEY.pattern})\1""")
-_MAX_KEYS = 20
-_ANCHORS = XPath(
-    "(//*[contains(concat(' ', normalize-space(@class), ' '), ' mtcaptcha ') or @id = 'mtcaptcha'"
-    " or @name = 'mtcaptcha-verifiedtoken'])[position() <= 5]"
-)
+_ANCHORS = XPath("(//@id[. = 'mtcaptcha'] | //@name[. = 'mtcaptcha-verifiedtoken'])[position() <= 5]")
+_WRITTEN = re.compile(rf"""(?<=(["'`])){KEY.pattern}(?=\1)""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +68,8 @@ class MtCaptcha(TokenFamily):
         sightings = [sighting for sighting in sightings if sighting.key == key]
         anchor = next((item.element for item in sightings if item.element is not None), None)
         if anchor is None:
-            anchor = next((element for element in elements(_ANCHORS, page.root) if page.is_live(element)), None)
-        rendered = any("renderQueue" in script.code or "mtcaptcha.renderUI" in script.code for script in page.scripts)
+            anchor = next(_anchors(page), None)
+        rendered = page.scripts.has("renderQueue") or page.scripts.has("mtcaptcha.renderUI")
         form = form_of(page, anchor, None, self.field)
         blocked, why = verdict(page, form, anchored=anchor is not None or rendered, own=frozenset({self.field}))
         return Challenge(
@@ -98,13 +93,16 @@ def _sightings(page: Page) -> Iterator[_Sighting]:
             if KEY.fullmatch(key):
                 element = item.element if item.tag == "iframe" else None
                 yield _Sighting(key, f"{item.tag} {clean(item.url)}", element)
-    for script in page.scripts:
-        if "mtcaptcha" in script.code:
-            for written in islice(_WRITTEN.finditer(script.code), _MAX_KEYS):
-                yield _Sighting(written[2], "mtcaptchaConfig with sitekey")
+    own = page.scripts.texts("mtcaptcha")
+    for written in page.scripts.matches("MTPublic-", _WRITTEN):
+        if written.string in own:
+            yield _Sighting(written[0], "mtcaptchaConfig with sitekey")
 
 
 def _is_loaded(page: Page) -> bool:
-    return any(item.host in _HOSTS for item in page.resources) or any(
-        host in script.code for script in page.scripts for host in _HOSTS
-    )
+    return any(item.host in _HOSTS for item in page.resources) or any(page.scripts.has(host) for host in _HOSTS)
+
+
+def _anchors(page: Page) -> Iterator[HtmlElement]:
+    yield from page.of_class("mtcaptcha")
+    yield from (element for element in owners(_ANCHORS, page.root) if page.is_live(element))

@@ -54,7 +54,7 @@ class RecaptchaFamily(TokenFamily):
         """Looks for site keys of this version; or, where the flag brings the key, for the script alone."""
         wanted = fields.get("websiteKey")
         given = isinstance(wanted, str) and KEY.fullmatch(wanted) is not None
-        if not page.matches(KEY_BYTES) and not (given and page.mentions(b"/recaptcha/")):
+        if not page.matches(b"6L", KEY_BYTES) and not (given and page.mentions(b"/recaptcha/")):
             return None
         recaptcha = page.once(read)
         sightings = recaptcha.of(self.version, wanted)

@@ -7,8 +7,10 @@ developers.google.com/recaptcha/docs/verify (120 s, once). ``minScore`` is from 
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
+from scrapy_capsolver.families._page.entries import MAX_CONTROLS
 from scrapy_capsolver.families._page.forms import has_field
 from scrapy_capsolver.families.base import TaskType
 from scrapy_capsolver.families.recaptcha import RecaptchaFamily
@@ -47,7 +49,7 @@ class RecaptchaV3(RecaptchaFamily):
             return ""
         names = [
             name
-            for control in form.iter("input")
+            for control in islice(form.iter("input"), MAX_CONTROLS)
             if "recaptcha" in (name := control.get("name") or "").lower() and not control.get("value")
         ]
         return names[0] if len(names) == 1 and len(names[0]) <= 100 else ""

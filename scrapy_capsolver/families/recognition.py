@@ -9,9 +9,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from scrapy_capsolver.errors import CaptchaConfigurationError, UnsolvableCaptchaError, UnsupportedCaptchaError
+from scrapy_capsolver.families._page.elements import describe
 from scrapy_capsolver.families._page.forms import form_of
 from scrapy_capsolver.families._page.images import MAX_IMAGES, encoded, given, given_list, locate, selected
-from scrapy_capsolver.families._page.page import describe
 from scrapy_capsolver.families._page.submission import submission
 from scrapy_capsolver.families._page.text import clean
 from scrapy_capsolver.families._page.verdict import verdict
@@ -144,9 +144,8 @@ class Recognition(TokenFamily):
             raise CaptchaConfigurationError(
                 f'{QUESTION_SELECTOR}: allowed is a CSS selector, "#captcha::attr(data-question)"'
             )
-        found = page.select(css)
-        root = found[0].root if found else ""
-        text = " ".join((root if isinstance(root, str) else root.text_content())[:_MAX_QUESTION].split())
+        found = next(iter(page.select(css, 1)), "")
+        text = " ".join((found if isinstance(found, str) else found.text_content())[:_MAX_QUESTION].split())
         if not text:
             raise UnsupportedCaptchaError(f"{QUESTION_SELECTOR} {clean(css)!r} selects no text on the page")
         return {"question": text}

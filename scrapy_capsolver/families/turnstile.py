@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from scrapy_capsolver.families._page.elements import classes, describe
 from scrapy_capsolver.families._page.forms import MAX_PLACES, form_of
-from scrapy_capsolver.families._page.page import describe
 from scrapy_capsolver.families._page.submission import submission
 from scrapy_capsolver.families._page.text import clean, plain
 from scrapy_capsolver.families._page.verdict import verdict
@@ -25,9 +26,11 @@ if TYPE_CHECKING:
 
     from lxml.html import HtmlElement
 
-    from scrapy_capsolver.families._page.page import Page, Resource
+    from scrapy_capsolver.families._page.page import Page
+    from scrapy_capsolver.families._page.resources import Resource
 
 KEY = re.compile(r"[0-3]x[0-9A-Za-z_-]{18,60}")
+_KEY_BEGINS = (b"0x4A", b"1x0", b"2x0", b"3x0")
 _KEY_BYTES = re.compile(rb"(?<![\w-])(?:0x4A{3,}[0-9A-Za-z_-]{10,56}|[1-3]x0{20}[A-F]{2})(?![\w-])")
 HOST = "challenges.cloudflare.com"
 
@@ -119,7 +122,8 @@ def candidates(page: Page) -> tuple[str, ...]:
     """Return the texts of the page that are shaped like a site key, as far as the page loads Turnstile."""
     if _loader(page) is None:
         return ()
-    return tuple(dict.fromkeys(key.decode() for key in _KEY_BYTES.findall(page.body)))[:_MAX_CANDIDATES]
+    found = (key for word in _KEY_BEGINS for key in page.texts(word, _KEY_BYTES))
+    return tuple(islice(found, _MAX_CANDIDATES))
 
 
 def _sightings(page: Page) -> Iterator[Sighting]:
@@ -131,8 +135,7 @@ def _sightings(page: Page) -> Iterator[Sighting]:
 
 def _placed(page: Page) -> Iterator[Sighting]:
     for element, name, value in page.key_attributes:
-        classes = (element.get("class") or "").split()
-        if KEY.fullmatch(value) and ("cf-turnstile" in classes or _SITE_KEY.search(name)):
+        if KEY.fullmatch(value) and ("cf-turnstile" in classes(element) or _SITE_KEY.search(name)):
             yield Sighting(
                 value,
                 f"element {clean(describe(element))} has {clean(name, 40)}",

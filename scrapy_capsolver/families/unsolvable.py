@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from lxml.etree import XPath
 
 from scrapy_capsolver.errors import UnsupportedCaptchaError
+from scrapy_capsolver.families._page.elements import describe, owners
 from scrapy_capsolver.families._page.forms import form_of
-from scrapy_capsolver.families._page.page import describe, elements
 from scrapy_capsolver.families._page.prefilter import says_captcha
 from scrapy_capsolver.families._page.text import clean
 from scrapy_capsolver.families._page.verdict import is_sparse, verdict
 from scrapy_capsolver.families.base import Challenge, SolutionKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from lxml.html import HtmlElement
     from scrapy import Request
@@ -42,12 +42,16 @@ class Mark(NamedTuple):
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _ARKOSE = re.compile(r"(?:.+\.)?(?:arkoselabs|funcaptcha)\.com")
 _HCAPTCHA = re.compile(r"(?:.+\.)?hcaptcha\.com")
-_PX_CAPTCHA = re.compile(r"captcha\.(?:px-cdn|px-cdn\.perimeterx|perimeterx|px-cloud)\.net")
+_PX_HOSTS = (
+    "captcha.px-cdn.net",
+    "captcha.px-cdn.perimeterx.net",
+    "captcha.perimeterx.net",
+    "captcha.px-cloud.net",
+)
 _PX_SET = re.compile(r"_px(?:AppId|Uuid|Vid|HostUrl|JsClientSrc)\b")
-_PX_FIRST_PARTY = re.compile(r"/captcha/captcha\.js\?")
-_HCAPTCHA_WIDGET = XPath("(//*[contains(concat(' ', normalize-space(@class), ' '), ' h-captcha ')])[position() <= 5]")
-_FUNCAPTCHA_WIDGET = XPath("(//*[@id = 'FunCaptcha' or @data-pkey or @name = 'fc-token'])[position() <= 5]")
-_PX_WIDGET = XPath("(//*[@id = 'px-captcha'])[position() <= 5]")
+_PX_FIRST_PARTY = "/captcha/captcha.js?"
+_FUNCAPTCHA_WIDGET = XPath("(//@id[. = 'FunCaptcha'] | //@data-pkey | //@name[. = 'fc-token'])[position() <= 5]")
+_MAX_WALL = 64 * 1024  # bytes; these pages have a few KB
 
 
 class Unsolvable:
@@ -101,9 +105,9 @@ class HCaptcha(Unsolvable):
     fields = frozenset({"h-captcha-response", "g-recaptcha-response"})
 
     def marks(self, page: Page) -> Iterator[Mark]:
-        yield from _elements(page, _HCAPTCHA_WIDGET)
+        yield from _elements(page.of_class("h-captcha"))
         for element, name, value in page.key_attributes:
-            if self.attributes.fullmatch(name.lower()) and _UUID.fullmatch(value):
+            if self.attributes.fullmatch(name) and _UUID.fullmatch(value):
                 yield Mark(element, f"element {clean(describe(element))} has {clean(name, 40)}")
         for call in page.calls("hcaptcha.render", "hcaptcha.execute"):
             container = page.by_id(call.literal) if call.name == "hcaptcha.render" and call.literal else None
@@ -120,7 +124,7 @@ class FunCaptcha(Unsolvable):
     fields = frozenset({"fc-token"})
 
     def marks(self, page: Page) -> Iterator[Mark]:
-        yield from _elements(page, _FUNCAPTCHA_WIDGET)
+        yield from _elements(element for element in owners(_FUNCAPTCHA_WIDGET, page.root) if page.is_live(element))
         yield from _frames(page, _ARKOSE)
         for call in page.calls("ArkoseEnforcement", "FunCaptcha"):
             if _UUID.fullmatch(page.option(call, "public_key") or ""):
@@ -140,13 +144,15 @@ class PerimeterX(Unsolvable):
     needles = (b"px-captcha", b"captcha.px-", b"captcha.perimeterx", b"_pxappid", b"_pxhosturl")
 
     def marks(self, page: Page) -> Iterator[Mark]:
-        yield from _elements(page, _PX_WIDGET)
+        place = page.by_id("px-captcha")
+        if place is not None and page.is_live(place):
+            yield from _elements([place])
         for item in page.resources:
-            if _PX_CAPTCHA.fullmatch(item.host):
+            if item.host in _PX_HOSTS:
                 yield Mark(None, f"{item.tag} {clean(item.url)}")
-        for script in page.scripts:
-            if _PX_SET.search(script.bare) and (_PX_CAPTCHA.search(script.code) or _PX_FIRST_PARTY.search(script.code)):
-                yield Mark(None, "a script that sets _pxAppId and loads the captcha")
+        loading = set().union(*(page.scripts.texts(sign) for sign in (*_PX_HOSTS, _PX_FIRST_PARTY)))
+        if loading & page.scripts.texts("_px", _PX_SET):
+            yield Mark(None, "a script that sets _pxAppId and loads the captcha")
 
 
 class Wall(Unsolvable):
@@ -156,6 +162,8 @@ class Wall(Unsolvable):
     """
 
     vendor: str
+    needles: tuple[bytes, ...]
+    """Words of its pages, in lower case: without one of them nothing else is looked for."""
     signs: tuple[tuple[re.Pattern[bytes], str], ...]
     """Patterns of the page's bytes, and what each is."""
     marked_headers: tuple[tuple[str, re.Pattern[str], str], ...] = ()
@@ -167,7 +175,10 @@ class Wall(Unsolvable):
         return f"{self.vendor} is not solvable by CapSolver, {self.offer}; nothing was paid"
 
     def detect(self, page: Page, fields: Mapping[str, Any]) -> Challenge | None:
-        reason = next((what for pattern, what in self.signs if page.matches(pattern)), None)
+        reason = None
+        if page.mentions(*self.needles):
+            start = page.body[:_MAX_WALL]
+            reason = next((what for pattern, what in self.signs if pattern.search(start)), None)
         if reason is None:
             named = ((what, pattern.search(page.header(name))) for name, pattern, what in self.marked_headers)
             reason = next((what for what, found in named if found), None)
@@ -181,6 +192,7 @@ class Wall(Unsolvable):
 class Imperva(Wall):
     name = "imperva"
     vendor = "Imperva (Incapsula)"
+    needles = (b"incapsula",)
     signs = (
         (re.compile(rb"<iframe[^>]{0,400}_Incapsula_Resource", re.IGNORECASE), "an iframe of Incapsula's"),
         (re.compile(rb"Incapsula incident ID", re.IGNORECASE), "Incapsula's incident ID"),
@@ -191,6 +203,7 @@ class Imperva(Wall):
 class Kasada(Wall):
     name = "kasada"
     vendor = "Kasada"
+    needles = (b"kpsdk", b"/ips.js")
     signs = (
         (re.compile(rb"KPSDK\.(?:scriptStart|now|configure)|window\.KPSDK"), "a script that sets KPSDK"),
         (re.compile(rb"/ips\.js\?[^\"']{0,200}(?:x-kpsdk|tkrm_alpekz|KP_)"), "Kasada's ips.js"),
@@ -201,6 +214,7 @@ class Kasada(Wall):
 class Akamai(Wall):
     name = "akamai"
     vendor = "Akamai Bot Manager"
+    needles = (b"edgesuite.net/", b"sec-if-cpt", b"sec-cpt", b"sec_cpt", b"reference")
     signs = (
         (re.compile(rb"errors\.edgesuite\.net/[\w.]{6,60}"), "Akamai's reference address"),
         (re.compile(rb"sec-if-cpt-container|sec-cpt-if|sec_cpt_container", re.IGNORECASE), "Akamai's challenge"),
@@ -216,6 +230,7 @@ class Akamai(Wall):
 class F5(Wall):
     name = "f5"
     vendor = "F5 (Shape, BIG-IP)"
+    needles = (b"requested url was rejected", b"bobcmn", b"/tspd/")
     signs = (
         (
             re.compile(rb"The requested URL was rejected\. Please consult with your administrator", re.IGNORECASE),
@@ -228,6 +243,7 @@ class F5(Wall):
 class Sucuri(Wall):
     name = "sucuri"
     vendor = "Sucuri"
+    needles = (b"sucuri",)
     signs = (
         (re.compile(rb"sucuri\.net/(?:guides|privacy)|Sucuri WebSite Firewall", re.IGNORECASE), "Sucuri's block page"),
         (re.compile(rb"sucuri_cloudproxy_js"), "Sucuri's script"),
@@ -237,16 +253,16 @@ class Sucuri(Wall):
 class Anubis(Wall):
     name = "anubis"
     vendor = "Anubis"
+    needles = (b"anubis",)
     offer = "as it asks for work by the browser and shows no captcha"
     signs = (
         (re.compile(rb"anubis_challenge|/\.within\.website/x/cmd/anubis/|id=\"anubis_version\""), "Anubis's challenge"),
     )
 
 
-def _elements(page: Page, path: XPath) -> Iterator[Mark]:
-    for element in elements(path, page.root):
-        if page.is_live(element):
-            yield Mark(element, f"element {clean(describe(element))}")
+def _elements(found: Iterable[HtmlElement]) -> Iterator[Mark]:
+    for element in found:
+        yield Mark(element, f"element {clean(describe(element))}")
 
 
 def _frames(page: Page, host: re.Pattern[str]) -> Iterator[Mark]:

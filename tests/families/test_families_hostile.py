@@ -12,10 +12,14 @@ from scrapy.http import HtmlResponse, JsonResponse, Response, TextResponse
 from benchmarks.detection import hostile
 from scrapy_capsolver.errors import CaptchaError
 from scrapy_capsolver.families import FAMILIES, Page, detect, family
-from scrapy_capsolver.families._page import page as page_module
 from scrapy_capsolver.families._page import verdict as gate_module
+from scrapy_capsolver.families._page.attributes import MAX_ATTRIBUTES
+from scrapy_capsolver.families._page.elements import is_inert, is_inside
 from scrapy_capsolver.families._page.entries import MAX_CONTROLS
 from scrapy_capsolver.families._page.javascript import MAX_TOKENS, Allowance, Script
+from scrapy_capsolver.families._page.markup import MAX_TAGS
+from scrapy_capsolver.families._page.resources import MAX_RESOURCES
+from scrapy_capsolver.families._page.scripts import MAX_CALLS, MAX_SCRIPTS
 
 from .corpus import CORPUS, response_of
 
@@ -44,10 +48,10 @@ def test_tokens_of_a_page_are_counted():
     source = "a = 'b'; /* c */ " * 100
     allowance = Allowance(250)
     assert Script(source, allowance).bare.count("a =") == 100
-    assert allowance.left == 50
+    assert allowance.tokens == 50
     second = Script(source, allowance)
     assert second.code.count("'b'") == 25  # 50 tokens of it, and the code before each
-    assert allowance.left == 0
+    assert allowance.tokens == 0
     assert Script(source, allowance).code == ""
 
 
@@ -58,8 +62,9 @@ def test_the_scripts_of_a_page_share_their_tokens():
     assert not detect(html(noise * 2 + call))
     page = Page(html(noise * 4))
     assert page.calls("grecaptcha.render") == ()
-    assert page.scripts[0]._allowance is page.scripts[-1]._allowance
-    assert page.scripts[0]._allowance.left == 0
+    assert len({script._allowance for script in page.scripts}) == 1
+    assert next(iter(page.scripts))._allowance.tokens == 0
+    assert any("strings" in note for note in page.unread)
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -70,24 +75,26 @@ def test_what_is_read_of_a_page_does_not_grow_with_it(count):
         "key_attributes": f"<p key={'x' * 20} key2={'y' * 20}>{'word ' * 20}",
     }
     limits = {
-        "scripts": page_module._MAX_SCRIPTS,
-        "resources": page_module._MAX_RESOURCES,
-        "key_attributes": page_module._MAX_ATTRIBUTES,
+        "scripts": MAX_SCRIPTS,
+        "resources": MAX_RESOURCES,
+        "key_attributes": MAX_ATTRIBUTES,
     }
     for name, piece in pieces.items():
         assert len(getattr(Page(html(piece * 400 * count)), name)) == limits[name]
 
 
-def test_a_page_of_keys_alone_has_none():
+def test_so_many_keys_are_read():
     key = f"<p key={'x' * 20}>"
-    assert len(Page(html(key * 900)).key_attributes) == page_module._MAX_ATTRIBUTES
-    assert Page(html(key * 4000)).key_attributes == ()
-    assert detect(html("<tr data-key=1><td>a row that says something</td></tr>" * 4000 + WIDGET))
+    assert len(Page(html(key * 900)).key_attributes) == MAX_ATTRIBUTES
+    page = Page(html(key * 25_000))
+    assert page.key_attributes == ()
+    assert any("key" in note for note in page.unread)
+    assert detect(html("<tr data-key=1><td>a row that says something</td></tr>" * 2000 + WIDGET))
 
 
 def test_calls_and_names_are_looked_for_so_many_times():
     page = Page(html("<script>" + "f('a');" * 100 + "</script>"))
-    assert len(page.calls("f")) == page_module._MAX_CALLS
+    assert len(page.calls("f")) == MAX_CALLS
     assert page.calls("f") is page.calls("f")
     page = Page(html("<script>" + f"f('{'a' * 4000}');" * 20 + "</script>"))
     assert len(page.calls("f")) == 5
@@ -97,13 +104,15 @@ def test_calls_and_names_are_looked_for_so_many_times():
     assert page.by_id("i3") is not None
 
 
-def test_a_page_of_tags_alone_is_cut():
-    body = "<b></b>" * 20_000 + WIDGET
-    assert not detect(html(body))
-    assert len(Page(html(body)).root.xpath("//b")) <= len(body) // page_module._MIN_PER_TAG
-    usual = "<li><a href=/list/item>A text of an item</a></li>" * 4000 + WIDGET
-    assert detect(html(usual))
-    assert detect(html("<b></b>" * 2400 + WIDGET))
+def test_a_page_of_tags_alone_is_read_in_parts():
+    page = Page(html("<b></b>" * 20_000 + WIDGET))
+    assert detect(page)
+    assert len(page.root.xpath("//b")) <= MAX_TAGS
+    assert not page.is_whole
+    whole = Page(html("<li><a href=/list/item>A text of an item</a></li>" * 2000 + WIDGET))
+    assert detect(whole)
+    assert whole.is_whole
+    assert whole.unread == ()
 
 
 def test_content_is_counted_to_a_limit(monkeypatch):
@@ -122,7 +131,7 @@ def test_ways_up_are_gone_once():
     steps = []
     known = {}
     for element in page.root.iter("script"):
-        assert not page_module.is_inside(element, lambda one: steps.append(1) or page_module._is_inert(one), known)
+        assert not is_inside(element, lambda one: steps.append(1) or is_inert(one), known)
     assert len(steps) <= depth + 3
 
 
@@ -153,7 +162,7 @@ def test_objects_of_scripts():
     assert objects("dd={'a':'}'};") == [{"a": "}"}]
     assert objects("add={'a':1}; dd=[1]; dd={'a':1") == []
     assert objects("'dd={}' /* dd={} */") == []
-    assert len(objects("dd={};" * 100)) == page_module._MAX_CALLS
+    assert len(objects("dd={};" * 100)) == MAX_CALLS
     assert objects("dd={a:" + "[" * 300 + "]" * 300 + "}") == []
 
 

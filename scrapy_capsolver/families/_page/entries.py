@@ -21,6 +21,9 @@ CONTROLS = ("input", "textarea", "select", "button")
 MAX_CONTROLS = 300
 """Controls and entries of one form: more than any form has that a person fills in."""
 
+MAX_LENGTH = 256 * 1024
+"""Characters of all entries of one form. To encode them takes longer than to read their page."""
+
 MAX_LOOKED_AT = 3000
 """Controls of a page, or options of a select, that are looked at for those of one form."""
 
@@ -66,19 +69,20 @@ class Entries(NamedTuple):
 
 
 def entries_of(form: HtmlElement, encoding: str) -> Entries | None:
-    """Return the entries of ``form`` when its first button is pressed; None if it has more than :data:`MAX_CONTROLS`.
+    """Return the entries of ``form`` when its first button is pressed; None if it is larger than any form around a captcha.
 
     ``encoding`` is the name of the encoding in which the form is sent, as browsers write it.
     """
     controls = list(islice(_controls(form), MAX_CONTROLS + 1))
     if len(controls) > MAX_CONTROLS:
         return None
-    submitter = next((one for one in controls if _kind(one) in {"submit", "image"} and not _is_disabled(one)), None)
+    off = {control for control in controls if _is_disabled(control)}
+    submitter = next((one for one in controls if _kind(one) in {"submit", "image"} and one not in off), None)
     checked = _last_checked(controls)
     sent: list[Entry] = []
     asked: list[str] = []
     for control in controls:
-        if _is_disabled(control):
+        if control in off:
             continue
         name, kind = control.get("name") or "", _kind(control)
         if kind in _BUTTONS:
@@ -91,7 +95,7 @@ def entries_of(form: HtmlElement, encoding: str) -> Entries | None:
             continue
         if not name:
             continue
-        values = list(_values(control, kind, encoding))
+        values = list(islice(_values(control, kind, encoding), MAX_CONTROLS + 1))
         sent += [Entry(name, value, kind == "file") for value in values]
         if len(sent) > MAX_CONTROLS:
             return None
@@ -99,6 +103,8 @@ def entries_of(form: HtmlElement, encoding: str) -> Entries | None:
             sent.append(direction)
         if _wants_filling(control, kind, values) and not _is_unseen(control, form):
             asked.append(name)
+    if sum(len(entry.name) + len(entry.value) for entry in sent) > MAX_LENGTH:
+        return None
     return Entries(tuple(sent), tuple(dict.fromkeys(asked)), submitter)
 
 

@@ -11,9 +11,12 @@ from scrapy.http import JsonRequest
 
 from scrapy_capsolver._utils.urls import may_send, origin_of, same_site, without_secrets
 from scrapy_capsolver.errors import UnsupportedCaptchaError
+from scrapy_capsolver.families._page.entries import CONTROLS, MAX_CONTROLS
 from scrapy_capsolver.families._page.text import clean
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from lxml.html import HtmlElement
 
     from scrapy_capsolver.families._page.page import Page
@@ -22,9 +25,13 @@ if TYPE_CHECKING:
 MAX_PLACES = 5
 """Of the elements that may be the captcha of a page, those whose form is looked for."""
 
-_CONTROLS = ("input", "textarea", "select", "button")
-# More than any form has that a person fills in; detection reads no more.
-_MAX_CONTROLS = 300
+
+# More than any form that a person fills in has, and deeper than any hides its traps.
+_MAX_ASKED = 100
+_MAX_LEVELS = 10
+_MAX_TYPE = 100
+_MAX_CHARSETS = 200
+_SILENT = frozenset({"hidden", "submit", "image", "button", "reset", "checkbox", "radio"})
 
 
 def form_of(
@@ -51,7 +58,7 @@ def form_of(
 def _holding(page: Page, names: frozenset[str]) -> list[HtmlElement]:
     """The forms that hold a field of one of these ``names``; no more than it takes to say that they are several."""
     found: list[HtmlElement] = []
-    for control in islice(page.root.iter(*_CONTROLS), _MAX_CONTROLS):
+    for control in islice(page.root.iter(*CONTROLS), MAX_CONTROLS):
         if control.get("name") in names:
             form = _owner(page, control)
             if form is not None and form not in found:
@@ -62,7 +69,7 @@ def _holding(page: Page, names: frozenset[str]) -> list[HtmlElement]:
 
 
 def has_field(form: HtmlElement, *names: str) -> bool:
-    return any(control.get("name") in names for control in islice(form.iter(*_CONTROLS), _MAX_CONTROLS))
+    return any(control.get("name") in names for control in islice(form.iter(*CONTROLS), MAX_CONTROLS))
 
 
 def submit(request: Request, form: FormSubmission, page_url: str) -> Request:
@@ -91,32 +98,25 @@ def submit(request: Request, form: FormSubmission, page_url: str) -> Request:
     return request.replace(url=form.url, method=form.method, headers=headers, body=form.body)
 
 
-def asks(form: HtmlElement, own: frozenset[str] = frozenset()) -> tuple[str, ...]:
-    """What the form wants from a visitor, ``("text", "password")``, but for the fields named in ``own``."""
-    asked: list[str] = []
-    for control in islice(form.iter("input", "textarea", "select"), _MAX_CONTROLS):
-        if len(asked) == _MAX_ASKED:
-            break
+def asks(page: Page, form: HtmlElement, own: frozenset[str] = frozenset()) -> tuple[str, ...]:
+    """Return what the form wants from a visitor, ``("text", "password")``, but for the fields named in ``own``."""
+    asked = page.kept(("asked", form), lambda: list(islice(_asked(page, form), _MAX_ASKED)))
+    return tuple(kind for kind, name in asked if name not in own)
+
+
+def _asked(page: Page, form: HtmlElement) -> Iterator[tuple[str, str | None]]:
+    """Yield the kind and the name of each control that a visitor sees and fills in."""
+    for count, control in enumerate(form.iter("input", "textarea", "select")):
+        if count == MAX_CONTROLS:
+            page.skip(f"more than {MAX_CONTROLS} fields")
+            return
         kind = _type(control) if control.tag == "input" else str(control.tag)
-        if (
-            kind in _SILENT
-            or control.get("disabled") is not None
-            or control.get("name") in own
-            or _is_hidden(control, form)
-        ):
-            continue
-        asked.append(kind)
-    return tuple(asked)
-
-
-# More than any form that a person fills in has, and deeper than any hides its traps.
-_MAX_ASKED = 100
-_MAX_LEVELS = 10
-_SILENT = frozenset({"hidden", "submit", "image", "button", "reset", "checkbox", "radio"})
+        if kind not in _SILENT and control.get("disabled") is None and not _is_hidden(control, form):
+            yield kind, control.get("name")
 
 
 def _type(control: HtmlElement) -> str:
-    return (control.get("type") or "text").strip().lower()
+    return (control.get("type") or "text")[:_MAX_TYPE].strip().lower()
 
 
 def _is_hidden(control: HtmlElement, form: HtmlElement) -> bool:
@@ -136,7 +136,7 @@ def _owner(page: Page, element: HtmlElement) -> HtmlElement | None:
     """The form of an element: by its ``form`` attribute, else the one around it."""
     if element.tag == "form":
         return element
-    if element.tag in _CONTROLS and (name := element.get("form")):
+    if element.tag in CONTROLS and (name := element.get("form")):
         named = page.by_id(name)
         return named if named is not None and named.tag == "form" else None
     return next(element.iterancestors("form"), None)

@@ -11,10 +11,9 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from lxml.etree import XPath
-
 from scrapy_capsolver.errors import UnsupportedCaptchaError
-from scrapy_capsolver.families._page.page import describe, elements
+from scrapy_capsolver.families._page.attributes import having
+from scrapy_capsolver.families._page.elements import describe
 from scrapy_capsolver.families._page.text import clean, plain
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 ID = re.compile(r"[0-9a-f]{32}", re.IGNORECASE)
 CHALLENGE = re.compile(r"[0-9a-z]{32,64}", re.IGNORECASE)
 _HOST = re.compile(r"(?:.+\.)?(?:geetest|geevisit)\.com")
-_SCRIPT = re.compile(r"(?:.*/)?(gt4?)(?:[.-][\w.-]{0,40})?\.js")
+_SCRIPT = re.compile(r"(gt4?)(?:[.-][\w.-]{0,40})?\.js")
 _SERVER = re.compile(r"(?:https?://)?((?:[a-z0-9-]{1,63}\.){1,6}[a-z]{2,24})/?", re.IGNORECASE)
 _DEFAULT_SERVERS = frozenset({"api.geetest.com", "gcaptcha4.geetest.com"})
 _RISK = re.compile(r"[a-z0-9_]{1,32}")
@@ -38,11 +37,10 @@ _ATTRIBUTES = {
     for plain_name in names.split()
     for name in (plain_name, f"data-{plain_name}")
 }
-_WITH_IDS = XPath(f"(//*[{' or '.join(f'@{name}' for name in _ATTRIBUTES)}])[position() <= 20]")
-
-_MARKS = (b"gt=", b"gt =", b"challenge=", b"challenge =", b"captcha-id", b"captchaid", b"captcha_id")
-
+_MIN_ID = 32
+_MAX_ATTRIBUTES = 40
 _MAX_ANSWER = 64 * 1024
+_MAX_VALUE = 256
 
 
 @dataclass(slots=True)
@@ -162,7 +160,7 @@ def _read_requests(page: Page, found: GeeTestPage) -> None:
 def _scripts(page: Page) -> Iterator[tuple[int, str]]:
     """The loaders: GeeTest's own, or a copy of them under the same name."""
     for item in page.resources:
-        name = _SCRIPT.fullmatch(item.path) if item.tag == "script" else None
+        name = _SCRIPT.fullmatch(item.file) if item.tag == "script" else None
         if name:
             yield (4 if name[1] == "gt4" else 3), f"script {clean(item.url)}"
         elif _HOST.fullmatch(item.host):
@@ -170,10 +168,10 @@ def _scripts(page: Page) -> Iterator[tuple[int, str]]:
 
 
 def _attributes(page: Page) -> Iterator[tuple[str, str, HtmlElement]]:
-    if not page.mentions(*_MARKS):  # looking at each attribute of a page takes milliseconds
-        return
-    for element in elements(_WITH_IDS, page.root):
-        for name, key in _ATTRIBUTES.items():
-            value = plain((element.get(name) or "").strip(), 128) or ""
-            if _shape(key).fullmatch(value) and page.is_live(element):
-                yield key, value, element
+    # Each name that is looked for takes a while on a large page.
+    names = tuple(name for name in _ATTRIBUTES if page.mentions(f"{name}=".encode(), f"{name} =".encode()))
+    found: Any = having(names, _MIN_ID)(page.root) if names else []
+    for attribute in found[:_MAX_ATTRIBUTES]:
+        key, value = _ATTRIBUTES[attribute.attrname], attribute[:_MAX_VALUE].strip()
+        if _shape(key).fullmatch(value) and page.is_live(attribute.getparent()):
+            yield key, value, attribute.getparent()

@@ -23,7 +23,13 @@ MAX_BYTES = 2 * 1024 * 1024
 MAX_IMAGES = 9
 """In one task. Sources: docs.capsolver.com/guide/recognition/ImageToTextTask , .../AwsWafClassification"""
 
+MAX_SELECTED = 100
+"""Elements that a selector may select before nobody counts them any more."""
+
 _MAX_URL = 8192
+_MAX_ESCAPES = 50_000
+_MAX_TYPE = 200
+_BLANK = b" \t\n\r\f\v"
 _PSEUDO = re.compile(r"::(?:attr\([^()]*\)|text)\s*$")
 
 
@@ -74,18 +80,11 @@ def selected(page: Page, css: Any, key: str) -> list[tuple[HtmlElement, str]]:
     if not page.body:
         return []
     try:
-        found = page.select(css)
-        owners = page.select(_PSEUDO.sub("", css)) if found and isinstance(found[0].root, str) else found
+        found = page.select(css, MAX_SELECTED)
+        owner = next(iter(page.select(_PSEUDO.sub("", css), 1)), page.root) if _PSEUDO.search(css) else page.root
     except CaptchaConfigurationError as error:
         raise CaptchaConfigurationError(f"{key}: {error.message.partition(': ')[2]}") from error
-    images = []
-    for selector in found:
-        element, source = selector.root, None
-        if isinstance(element, str):
-            source = element
-            element = owners[0].root if owners else page.root
-        images.append((element, (element.get("src") or "") if source is None else source))
-    return images
+    return [(owner, one) if isinstance(one, str) else (one, one.get("src") or "") for one in found]
 
 
 def locate(page: Page, source: str) -> tuple[str, str]:
@@ -120,10 +119,12 @@ def encoded(image: bytes | None) -> str:
 def _decoded(data: str) -> bytes:
     """What a ``data:`` address holds; nothing where it cannot be read."""
     head, _, content = data.partition(",")
+    if content.count("%") > _MAX_ESCAPES:
+        return b""
     raw = unquote_to_bytes(content)
-    if not head.rstrip().lower().endswith(";base64"):
+    if not head[-_MAX_TYPE:].rstrip().lower().endswith(";base64"):
         return raw
     try:
-        return b64decode(b"".join(raw.split()) + b"==")
+        return b64decode(raw.translate(None, _BLANK) + b"==")
     except binascii.Error:
         return b""

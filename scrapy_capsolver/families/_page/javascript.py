@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import chompjs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 # What can stand before a regular expression, and never before a division. Lookbehinds have one length each.
 _BEFORE = "|".join(rf"(?<=[(=,:\[!&|?{{}};+]\s{{{blanks}}}/)" for blanks in range(9))
-# Strings, templates, comments and regular expressions. Nothing that has begun can fail (an end that lacks is
-# optional), so nothing is read twice. All begin with one set of signs, which the search skips to quickly.
+# Strings, templates, comments and regular expressions. Nothing that has begun can fail (an end that lacks is optional, and
+# a sign that begins none is a token by itself), so nothing is read twice and all that takes time is counted. All begin
+# with one set of signs, which the search skips to quickly.
 _TOKEN = re.compile(
     rf"""
     ( ["'`/<]
@@ -24,8 +25,9 @@ _TOKEN = re.compile(
         | (?<=')[^'\\\n]*(?:\\[\s\S][^'\\\n]*)*'?
         | (?<=`)[^`\\]*(?:\\[\s\S][^`\\]*)*`?
         | (?<=/)/[^\n]* | (?<=<)!--[^\n]*
-        | (?<=/)\*[^*]*(?:\*(?!/)[^*]*)*(?:\*/)?
+        | (?<=/)\*[^*]*(?:\*+(?!/)[^*]*)*(?:\*/)?
         | (?:{_BEFORE})(?:[^/\\\n\[]|\\.|\[(?:[^\]\\\n]|\\.){{0,50}}\]?){{1,400}}/?
+        |
       )
     )""",
     re.VERBOSE,
@@ -37,15 +39,18 @@ _NAME = r"[A-Za-z_$][\w$]{0,63}"
 _REFERENCE = re.compile(rf"""{_NAME}(?:\s?\??\.\s?{_NAME}|\s?\[\s?["'][\w$-]{{1,64}}["']\s?\]){{0,5}}""")
 _SEGMENT = re.compile(r"[\w$-]+")
 _STRING = re.compile(r"""\s*(["'`])([^"'`\\\n$]*)\1\s*""")
-_PAIR = re.compile(r"""[{,\s]["']?([\w-]{1,40})(?![\w-])["']?\s{0,8}:\s{0,8}(["'`])([^"'`\\\n$]{0,512})\2""")
+# The name is looked at once: what a lookahead has found is not given back.
+_PAIR = re.compile(r"""[{,\s]["']?(?=([\w-]{1,40}))\1["']?\s{0,8}:\s{0,8}(["'`])([^"'`\\\n$]{0,512})\2""")
 
-MAX_TOKENS = 4000
-"""Strings, comments and regular expressions that are read of all scripts of a page together. A page that is built
-around a captcha has a hundred; one that is made to be slow has as many as it likes."""
+MAX_LENGTH = 256 * 1024
+"""Characters of all scripts of a page together that are taken apart."""
+
+MAX_TOKENS = 6000
+"""Strings, comments, regular expressions, and signs that may begin one, that are read of all scripts of a page together. A
+page that is built around a captcha has a hundred."""
 
 _MAX_ARGUMENTS = 4096
 _MAX_OBJECT = 16 * 1024
-_MAX_CALLS = 20
 _MAX_BRACKETS = 200
 
 
@@ -70,7 +75,11 @@ class Call:
 
     def is_written_out(self, option: str) -> bool:
         """Return whether the value of ``option`` is a string in the source, and no name of a variable."""
-        return any(name == option for argument in self.arguments for name, _, _ in _PAIR.findall(argument))
+        return option in self._written_out
+
+    @cached_property
+    def _written_out(self) -> frozenset[str]:
+        return frozenset(name for argument in self.arguments for name, _, _ in _PAIR.findall(argument))
 
     @cached_property
     def options(self) -> dict[str, Any]:
@@ -88,30 +97,37 @@ class Call:
 
 
 class Allowance:
-    """Tokens that may still be read; shared by the scripts of a page."""
+    """What may still be taken apart; shared by the scripts of a page. ``skip`` is called with what is left out."""
 
-    def __init__(self, tokens: int = MAX_TOKENS) -> None:
-        self.left = tokens
+    def __init__(
+        self, tokens: int = MAX_TOKENS, length: int = MAX_LENGTH, skip: Callable[[str], object] = bool
+    ) -> None:
+        self.tokens = tokens
+        self.length = length
+        self.skip = skip
 
 
 class Script:
-    """One inline script, ``source`` as it stands in the page. Where the ``allowance`` ends, it ends."""
+    """One inline script, ``source`` as it stands in the page. It is read until the end of the ``allowance``."""
 
     def __init__(self, source: str, allowance: Allowance | None = None) -> None:
         self.source = source
         self._allowance = allowance or Allowance()
-        self._constants: dict[str, str | None] = {}
 
     @cached_property
     def _readings(self) -> tuple[str, str]:
         """The source twice, in equal length: with comments blanked, and with all tokens blanked."""
-        left = self._allowance.left
-        if left <= 0:
+        allowance = self._allowance
+        most = allowance.tokens
+        if most <= 0 or len(self.source) > allowance.length:
+            allowance.skip(f"a script of {len(self.source)} characters is not taken apart")
             return "", ""
-        parts = _TOKEN.split(self.source, left)  # code, token, code, token, ..., code
+        parts = _TOKEN.split(self.source, most)  # code, token, code, token, ..., code
         tokens = parts[1::2]
-        self._allowance.left -= len(tokens)
-        if len(tokens) == left:
+        allowance.tokens -= len(tokens)
+        allowance.length -= len(self.source)
+        if len(tokens) == most:
+            allowance.skip(f"its scripts have more than {MAX_TOKENS} strings, comments and operators")
             parts[-1] = ""  # is not taken apart
         bare = parts.copy()
         bare[1::2] = [" " * len(token) for token in tokens]
@@ -128,38 +144,37 @@ class Script:
         """The source with its comments, strings and regular expressions blanked, in the same length."""
         return self._readings[1]
 
-    def objects(self, name: str) -> Iterator[dict[str, Any]]:
-        """The objects that the script gives to the variable or property ``name``: ``name = {...}``."""
-        if name not in self.source:
-            return
+    def arguments(self, start: int) -> Iterator[str]:
+        """Yield the arguments of the call whose parenthesis opens before ``start``; if it does not close, what there is."""
         code, bare = self._readings
-        for count, found in enumerate(_object_pattern(name).finditer(bare)):
-            if count == _MAX_CALLS:
-                return
-            if source := _object(code, bare, found.end() - 1):
-                yield Call(name, (source,)).options
+        end = min(len(bare), start + _MAX_ARGUMENTS)
+        depth = 0
+        begin = start
+        for sign in _BRACKET_OR_COMMA.finditer(bare, start, end):
+            if sign[0] in "([{":
+                depth += 1
+            elif sign[0] == ",":
+                if depth == 0:
+                    yield code[begin : sign.start()]
+                    begin = sign.end()
+            elif depth:
+                depth -= 1
+            else:
+                end = sign.start()
+                break
+        if code[begin:end].strip():
+            yield code[begin:end]
 
-    def calls(self, *names: str) -> Iterator[Call]:
-        """Calls of functions with these dotted names, in the order of the script; none from comments or strings."""
-        pattern = _call_pattern(names)
-        if not any(name.partition(".")[0] in self.source for name in names) or not pattern.search(
-            self.source
-        ):  # before anything is taken apart
-            return
+    def object_at(self, start: int) -> str:
+        """Return the object literal that opens at ``start``; nothing if it does not close soon."""
         code, bare = self._readings
-        for count, found in enumerate(pattern.finditer(bare)):
-            if count == _MAX_CALLS:
-                return
-            name = re.sub(r"[\s?]", "", found[1])
-            yield Call(name, tuple(_arguments(code, bare, found.end())))
-
-    def constant(self, name: str) -> str | None:
-        """Return the text that the script first gives to the variable or property ``name``; None if there is none."""
-        if name not in self._constants:
-            pattern = rf"""{_word(name)}["']?\s{{0,8}}[=:]\s{{0,8}}(["'`])([^"'`\\\n$]{{1,512}})\1"""
-            found = re.search(pattern, self.code) if name in self.source else None
-            self._constants[name] = found[2] if found else None
-        return self._constants[name]
+        depth = 0
+        for sign in islice(_BRACKET_OR_COMMA.finditer(bare, start, start + _MAX_OBJECT), _MAX_BRACKETS):
+            depth += sign[0] in "([{"
+            depth -= sign[0] in ")]}"
+            if depth == 0:
+                return code[start : sign.end()]
+        return ""
 
 
 def segments(reference: str) -> list[str]:
@@ -168,60 +183,7 @@ def segments(reference: str) -> list[str]:
 
 
 def _parse(source: str) -> Any:
-    """An object literal. Raises ValueError or RecursionError where it is none, or too much of one."""
+    """Return what an object literal holds. Raises ValueError or RecursionError if it is none, or too much of one."""
     if source.count("[") + source.count("{") + source.count("(") > _MAX_BRACKETS:
         raise ValueError("nobody writes that")
     return chompjs.parse_js_object(source)
-
-
-# Patterns begin with the word itself, which is searched for much faster than what a lookbehind in front lets through.
-def _word(name: str) -> str:
-    """A pattern for ``name`` where it does not end a longer word."""
-    escaped = re.escape(name)
-    return rf"{escaped}(?<![\w$]{escaped})"
-
-
-@lru_cache(maxsize=32)
-def _object_pattern(name: str) -> re.Pattern[str]:
-    return re.compile(rf"{_word(name)}\s{{0,8}}=\s{{0,8}}\{{")
-
-
-@lru_cache(maxsize=32)
-def _call_pattern(names: tuple[str, ...]) -> re.Pattern[str]:
-    split = [name.split(".") for name in names]
-    dotted = "|".join(
-        r"\s{0,8}(?:\?\.|\.)\s{0,8}".join([_word(first), *map(re.escape, rest)]) for first, *rest in split
-    )
-    return re.compile(rf"({dotted})\s{{0,8}}(?:\?\.)?\(")
-
-
-def _arguments(code: str, bare: str, start: int) -> Iterator[str]:
-    """The arguments of the call whose parenthesis opens before ``start``; where it does not close, what there is."""
-    end = min(len(bare), start + _MAX_ARGUMENTS)
-    depth = 0
-    begin = start
-    for sign in _BRACKET_OR_COMMA.finditer(bare, start, end):
-        if sign[0] in "([{":
-            depth += 1
-        elif sign[0] == ",":
-            if depth == 0:
-                yield code[begin : sign.start()]
-                begin = sign.end()
-        elif depth:
-            depth -= 1
-        else:
-            end = sign.start()
-            break
-    if code[begin:end].strip():
-        yield code[begin:end]
-
-
-def _object(code: str, bare: str, start: int) -> str:
-    """The object literal that opens at ``start``; where it does not close soon, nothing."""
-    depth = 0
-    for sign in islice(_BRACKET_OR_COMMA.finditer(bare, start, start + _MAX_OBJECT), _MAX_BRACKETS):
-        depth += sign[0] in "([{"
-        depth -= sign[0] in ")]}"
-        if depth == 0:
-            return code[start : sign.end()]
-    return ""

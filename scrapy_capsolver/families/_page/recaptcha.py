@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from scrapy_capsolver.families._page.page import describe
+from scrapy_capsolver.families._page.elements import describe
 from scrapy_capsolver.families._page.text import clean, plain
 
 if TYPE_CHECKING:
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from lxml.html import HtmlElement
 
-    from scrapy_capsolver.families._page.page import Page, Resource
+    from scrapy_capsolver.families._page.page import Page
+    from scrapy_capsolver.families._page.resources import Resource
 
 KEY = re.compile(r"6L[A-Za-z0-9_-]{38}")
 KEY_BYTES = re.compile(rb"6L[A-Za-z0-9_-]{38}")
@@ -32,7 +33,6 @@ _RENDER = ("grecaptcha.render", "grecaptcha.enterprise.render")
 _EXECUTE = ("grecaptcha.execute", "grecaptcha.enterprise.execute")
 
 _MAX_RESOURCES = 50
-_MAX_CANDIDATES = 5
 _MAX_ATTRIBUTES = 40
 _MAX_ACTION = 100
 _MAX_S = 4096
@@ -95,7 +95,7 @@ def read(page: Page) -> Recaptcha:
         *_by_render(page, enterprise=enterprise),
         *_by_frame(resources),
     ]
-    candidates = tuple(dict.fromkeys(key.decode() for key in KEY_BYTES.findall(page.body)))[:_MAX_CANDIDATES]
+    candidates = page.texts(b"6L", KEY_BYTES)
     if loaders and not found and len(candidates) == 1:
         # The key stands in a configuration, a hidden input or a meta tag, from where the site's own script takes it.
         version = 3 if any("render" in item.query and "explicit" not in item.query for item in loaders) else 2

@@ -18,8 +18,8 @@ from lxml.html import HTMLParser
 from w3lib.url import safe_url_string
 
 from scrapy_capsolver.families._page import multipart
+from scrapy_capsolver.families._page.encoding import is_wide, known_encoding
 from scrapy_capsolver.families._page.entries import entries_of
-from scrapy_capsolver.families._page.page import known_encoding
 from scrapy_capsolver.families.base import FormSubmission
 from scrapy_capsolver.families.inject import URLENCODED
 
@@ -127,7 +127,7 @@ def _encoding(page: Page, form: HtmlElement) -> str:
     accepted = (form.get("accept-charset") or "")[:200].replace(",", " ").split()
     known = (known_encoding(name[:40]) for name in accepted[:5])
     encoding = next((one for one in known if one), page.encoding) if accepted else page.encoding
-    return encoding if not encoding.startswith(("utf-16", "utf-32")) else "utf-8"
+    return encoding if not is_wide(encoding) else "utf-8"
 
 
 def _web_name(encoding: str) -> str:

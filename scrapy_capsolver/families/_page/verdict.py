@@ -21,7 +21,7 @@ SPARSE_IMAGES = 5
 
 # What is looked at before a page is called one with content of its own.
 _MAX_ELEMENTS = 600
-_MAX_MEASURED = 64 * 1024
+_MAX_MEASURED = 16 * 1024
 _COUNT = XPath("count(//*)")
 
 CAPTCHA_FIELDS = frozenset({"g-recaptcha-response", "cf-turnstile-response", "h-captcha-response", "captcha"})
@@ -50,7 +50,7 @@ def verdict(
         return False, f"status {page.status} is a redirect"
     if not anchored:
         return False, "only a script of the captcha is here"
-    asked = asks(form if form is not None else page.root, own | CAPTCHA_FIELDS)
+    asked = asks(page, form if form is not None else page.root, own | CAPTCHA_FIELDS)
     if "password" in asked:
         return False, "the form asks for a password"
     if len(asked) > spare:
@@ -81,6 +81,8 @@ def _content(page: Page, form: HtmlElement | None, within_layout: bool) -> tuple
     body = page.root.find("body")
     if body is None:
         return 0, 0
+    if not page.is_whole:
+        return SPARSE_TEXT + 1, 0  # nor is a page that is too large to be read
     count: Any = _COUNT(page.root)
     if count > 2 * _MAX_ELEMENTS:
         return SPARSE_TEXT + 1, 0  # so large a page is no gate, whatever it is that it holds

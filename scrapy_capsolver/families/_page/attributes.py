@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from functools import cache, lru_cache
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from lxml.etree import XPath
@@ -52,7 +51,9 @@ def _names(page: Page, word: bytes) -> tuple[str, ...]:
         return ()
     names: dict[str, None] = {}
     seen = set()
-    for found in islice(_name_from(word).finditer(lowered), _MAX_FOUND):
+    for found in _name_from(word).finditer(lowered):
+        if len(seen) == _MAX_FOUND:
+            break
         if (near := lowered[max(0, found.start() - _NEAR) : found.end()]) in seen:
             continue
         seen.add(near)

@@ -50,7 +50,7 @@ def _names(page: Page, word: bytes) -> tuple[str, ...]:
         page.skip(f"it says {word.decode()!r} more than {_MAX_WORDS} times")
         return ()
     names: dict[str, None] = {}
-    seen = set()
+    seen: set[bytes] = set()
     for found in _name_from(word).finditer(lowered):
         if len(seen) == _MAX_FOUND:
             break

@@ -2,13 +2,28 @@
 PYTHON ?= python3
 BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 
-.PHONY: example test lint bench bench-quick audit docs wheel tox compatibility clean
+.PHONY: example test test-all unit lint bench bench-quick audit docs wheel tox compatibility clean
 
 example: .venv/installed
 	$(BIN)/python example_project/run.py
 
+# What needs processes, servers, browsers or minutes; tests/conftest.py says which tests those are.
+SLOW := process or redis or browser or soak or grid
+PYTEST := $(BIN)/python -m pytest --quiet --dist worksteal
+
+# What a change must pass while one works on it: every behaviour of the plugin at least once.
 test: lint .venv/installed-dev
-	$(BIN)/python -m pytest -n auto --cov --cov-report=term
+	$(PYTEST) -n auto -m "not ($(SLOW))"
+
+# What a change must pass before it lands: everything, and how much of the code that runs.
+test-all: lint .venv/installed-dev
+	$(BIN)/coverage erase
+	$(PYTEST) -n auto -m "not ($(SLOW))" --cov --cov-report=
+	$(PYTEST) -n 4 -m "$(SLOW)" --cov --cov-append --cov-report=term
+
+# For the next seconds: what works without a crawl.
+unit: .venv/installed-dev
+	$(PYTEST) -n auto -m "unit and not ($(SLOW))"
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check . .ci/audit .ci/build

@@ -6,6 +6,7 @@ import logging
 import random
 import signal
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hypothesis
@@ -16,6 +17,51 @@ from tests import clocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+TESTS = Path(__file__).parent
+# Markers by folder or file.
+GROUPS = {
+    "unit": (
+        "api",
+        "families",
+        "solving",
+        "test_captcha.py",
+        "test_flag.py",
+        "test_settings.py",
+        "test_tasks.py",
+        "test_urls.py",
+    ),
+    "process": (
+        "deploy",
+        "test_beside_zyte_api.py",
+        "test_benchmarks.py",
+        "test_commands_of_scrapy.py",
+        "test_docs_code.py",
+        "test_example.py",
+        "test_kills.py",
+        "test_pytest_plugin.py",
+        "test_reactors.py",
+    ),
+    "redis": (
+        "fleet",
+        "report/test_fleet.py",
+        "scrapy_redis",
+        "stores/test_every_store.py",
+        "stores/test_redis_address.py",
+        "stores/test_redis_store.py",
+    ),
+    "browser": ("families/test_forms_in_a_browser.py", "report/test_page_in_a_browser.py", "test_beside_playwright.py"),
+    "soak": ("test_soak.py", "test_state_machine.py"),
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        path = item.path.relative_to(TESTS) if item.path.is_relative_to(TESTS) else item.path
+        for marker, places in GROUPS.items():
+            if any(path.is_relative_to(place) for place in places):
+                item.add_marker(marker)
+
 
 # Another process may have the processor: how long an example takes says nothing.
 hypothesis.settings.register_profile("patient", deadline=None)

@@ -58,6 +58,8 @@ class Loopback:
             "listen": lambda one, *_: self._listening.__setitem__(one.getsockname()[:2], one),
         }
         for name, count in counts.items():
+            if not hasattr(socket.socket, name):  # sendmsg, on Windows
+                continue
             setattr(socket.socket, name, _counted(getattr(socket.socket, name), count))
         close = socket.socket.close
 

@@ -34,6 +34,7 @@ lint: .venv/installed-dev
 	$(BIN)/check-jsonschema --builtin-schema vendor.readthedocs .readthedocs.yaml
 	$(BIN)/pre-commit validate-config
 	$(BIN)/mypy
+	$(BIN)/mypy tests_typing
 
 # This plugin beside what its users would otherwise do: an hour and a half, on a machine that does nothing else. Then its page in the docs.
 bench: .venv/installed-dev

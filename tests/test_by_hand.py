@@ -482,6 +482,7 @@ SPIDER = """
 REACTORS = ["selectreactor.SelectReactor", "asyncioreactor.AsyncioSelectorReactor"]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("reactor", REACTORS)
 def test_any_reactor(reactor: str, tmp_path: Path) -> None:
     script = tmp_path / "spider.py"
@@ -497,6 +498,7 @@ def test_any_reactor(reactor: str, tmp_path: Path) -> None:
     assert " ERROR: " not in log
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("reactor", REACTORS)
 def test_sigint_while_start_waits(reactor: str, tmp_path: Path) -> None:
     import signal

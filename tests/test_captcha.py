@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import inspect
 import json
-import os
 import pickle
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 import pytest
@@ -387,30 +385,6 @@ def test_no_message_shows_a_proxy() -> None:
     with pytest.raises(CaptchaConfigurationError) as caught:
         captcha.mtcaptcha(website_key="k", proxied=True, proxy=["user:secret@p"])  # type: ignore[arg-type]
     assert "secret" not in str(caught.value)
-
-
-def test_the_type_checker_knows_the_arguments(tmp_path: Any) -> None:
-    """It is what tells a slip of the pen in the editor."""
-    pytest.importorskip("mypy", reason="mypy is not installed")
-    lines = [
-        "from scrapy_capsolver import captcha",
-        "captcha.turnstile(website_key='0x4', when='before', inject={'header': 'X'})",
-        "captcha.turnstile(sitekey='0x4')",
-        "captcha.turnstile(when='soon')",
-        "captcha.datadome(inject={'form': 'a'})",
-        "captcha.aws_waf()",
-        "captcha.turnstile(inject={'forms': 'a'})",
-        "captcha.recaptcha_v2(website_key=5)",
-    ]
-    script = tmp_path / "spider.py"
-    script.write_text("\n".join(lines) + "\n")
-    environment = {**os.environ, "MYPYPATH": str(Path(scrapy_capsolver.__file__).parent.parent)}
-    command = ["-m", "mypy", "--strict", "--cache-dir", str(tmp_path / "cache"), "--follow-imports=silent", str(script)]
-    done = subprocess.run(
-        [sys.executable, *command], capture_output=True, text=True, check=False, cwd=tmp_path, env=environment
-    )
-    wrong = {int(line.split(":")[1]) for line in done.stdout.splitlines() if ": error:" in line}
-    assert wrong == {3, 4, 5, 6, 7, 8}, done.stdout + done.stderr
 
 
 def test_it_is_light_to_import() -> None:

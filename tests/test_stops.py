@@ -135,6 +135,7 @@ def interrupt(process: subprocess.Popen[str], api: str, solves: int) -> tuple[fl
     return time.monotonic() - began, [json.loads(line) for line in output.splitlines()], log
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("with_jobdir", [False, True])
 def test_sigint_with_open_solves(with_jobdir: bool, tmp_path: Path) -> None:
     script = tmp_path / "spider.py"

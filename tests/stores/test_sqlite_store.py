@@ -181,6 +181,7 @@ react(lambda _: ensureDeferred(main()))
 """
 
 
+@pytest.mark.process
 def test_several_processes_write_at_once_and_one_is_killed(tmp_path: Path) -> None:
     path = tmp_path / "c"
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}

@@ -23,6 +23,7 @@ from scrapy_capsolver._compat.httpcache import guard_cache
 from scrapy_capsolver._compat.schedulers import keeps_solutions, outlives_the_process, shares_requests
 from scrapy_capsolver._crawl.manual_solver import ManualSolver
 from scrapy_capsolver._crawl.placement import is_built, is_in_place, refuse_as_addon
+from scrapy_capsolver._crawl.resent import ResentRequests
 from scrapy_capsolver._crawl.service import Service
 from scrapy_capsolver._crawl.stats import StatsRecorder
 from scrapy_capsolver._request.clearance_flow import ClearanceFlow
@@ -131,6 +132,7 @@ class CapSolverMiddleware:
         self.manual_solver = ManualSolver(crawler, self.settings, self._capsolver, self._report, self._flags)
         identity = ClientIdentity(crawler, self.settings.api_key, self.settings.egress)
         self._clearance_flow = ClearanceFlow(crawler, identity, self._capsolver, self._count)
+        self._resent = ResentRequests(crawler, self._left_in_queue)
         self._queue = DownloadQueue(crawler, lambda request: bool(request.meta.get(KEY, {}).get("carrier_fingerprint")))
 
     @classmethod
@@ -152,6 +154,7 @@ class CapSolverMiddleware:
         check(self._crawler)
         self._flags.read_spider(spider)
         self._capsolver.open(self._snapshot)
+        self._resent.open()
         guard_cache(self._crawler, self._is_gated)
         if shared := shares_requests(self._crawler.settings):
             logger.warning(shared)
@@ -162,6 +165,7 @@ class CapSolverMiddleware:
         return self._recorder.snapshot(self._crawler.spider.name, self._crawler.stats.get_stats())
 
     async def _spider_closed(self, spider: Spider, reason: str) -> None:
+        await self._resent.close()
         await self._capsolver.close()
         record = None
         if self._recorder is not None:
@@ -179,6 +183,8 @@ class CapSolverMiddleware:
     # The way out
 
     def process_request(self, request: Request, spider: Spider | None = None) -> Awaitable[Request | None] | None:
+        if KEY in request.meta:
+            self._resent.came(request)
         try:
             flag = self._flags.of(request, request.url, first=True)
         except CaptchaError as error:
@@ -240,6 +246,7 @@ class CapSolverMiddleware:
         return response if flag is None else self._receive(request, response, flag)
 
     async def _receive(self, request: Request, response: Response, flag: Flag) -> Request | Response:
+        self._resent.came(request)
         state = RequestState.of(request)
         challenge, settled = None, flag.expect is not None
         try:
@@ -329,6 +336,7 @@ class CapSolverMiddleware:
         """
         if KEY not in request.meta:
             return
+        self._resent.came(request)
         self._clearance_flow.detach(request)
         state = RequestState.of(request)
         if isinstance(exception, CaptchaError):
@@ -481,6 +489,8 @@ class CapSolverMiddleware:
             again.meta["dont_cache"] = state.uncached = True
         again.meta.pop("is_start_request", None)  # or it queues behind every start request
         state.write(again)
+        if not self._outlives:
+            self._resent.went(again)
         return again
 
     def _take_over(self, state: RequestState) -> None:
@@ -514,6 +524,13 @@ class CapSolverMiddleware:
         if self.settings.on_error != "pass" or isinstance(error, (CaptchaConfigurationError, CaptchaCancelledError)):
             raise error
         return None
+
+    def _left_in_queue(self, request: Request) -> CaptchaError:
+        """Book a request that the crawl leaves in the scheduler when it stops, and return the error for its errback."""
+        self._outcomes.wasted(RequestState.of(request).solution_id, "undelivered")
+        error = CaptchaCancelledError("the crawl stopped before the page could be asked for again")
+        self._report.failed(error, None)
+        return error
 
     def _may_wait(self, state: RequestState) -> bool:
         """When the crawl stops, a request waits for the next run where it can: once, or an inline one would spin."""

@@ -48,6 +48,11 @@ REASONS = {
     "MAX_SOLVES": Reason(5, "CaptchaBudgetError", settings={"CAPSOLVER_MAX_SOLVES": 5}),
     "MAX_SOLVES_PER_DOMAIN": Reason(5, "CaptchaBudgetError", settings={"CAPSOLVER_MAX_SOLVES_PER_DOMAIN": 5}),
     "BUDGET": Reason(5, "CaptchaBudgetError", settings={"CAPSOLVER_BUDGET": 0.004}),
+    "ON_LIMIT=close": Reason(
+        None,
+        "CaptchaBudgetError CaptchaCancelledError",
+        settings={"CAPSOLVER_MAX_SOLVES": 5, "CAPSOLVER_ON_LIMIT": "close"},
+    ),
     "zero balance": Reason(0, "CapSolverAccountError", simulator={"balance": 0.0}),
     "wrong key": Reason(0, "CapSolverAccountError", settings={"CAPSOLVER_API_KEY": "CAP-WRONG"}),
     "breaker stop": Reason(0, "CapSolverAccountError", simulator={"quirks": ["create-zero-balance"]}),

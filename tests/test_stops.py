@@ -10,16 +10,17 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from scrapy import Request, signals
+from scrapy import Request, Spider, signals
 from scrapy.exceptions import CloseSpider
 from scrapy.utils.defer import deferred_f_from_coro_f, maybe_deferred_to_future
+from scrapy.utils.test import get_crawler
 from twisted.internet.defer import fail
 from twisted.internet.task import deferLater
 
 from scrapy_capsolver._compat.engine import close_spider
 from scrapy_capsolver._crawl.service import Service
 from scrapy_capsolver.errors import CaptchaCancelledError
-from tests.crawls import Crawl, crawl, download, simulator
+from tests.crawls import Crawl, crawl, download, run, settings_for, simulator
 from tests.processes import ask, running, simulator_process
 
 if TYPE_CHECKING:
@@ -293,6 +294,58 @@ async def test_after_two_stops_it_is_still_the_same_task(tmp_path: Path) -> None
         assert runs[0].ours()["tasks/carried_over"] == runs[1].ours()["tasks/carried_over"] == 1
         assert runs[2].ours()["delivered"] == 1
         assert capsolver.state()["tasks"]["created"] == 1
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+@deferred_f_from_coro_f
+async def test_what_is_solved_and_in_the_queue_gets_its_errback(hidden: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scrapy drops its queue in memory. What an errback yields is scraped, unless this Scrapy has another way for it."""
+    if hidden:
+        monkeypatch.setattr("scrapy_capsolver._crawl.resent.can_scrape_errors", lambda crawler: False)
+    async with simulator(solve_seconds=(1, 1)) as capsolver:
+        solved: list[Any] = []
+
+        async def stop(done: Crawl, spider: Any, response: Any) -> None:
+            from twisted.internet import reactor
+
+            clock: Any = reactor
+            stats = spider.crawler.stats
+            while stats.get_value("capsolver/solved/turnstile", 0) < 6:  # all wait for this slot then
+                await maybe_deferred_to_future(deferLater(clock, 0.01))
+            solved.append(stats.get_value("capsolver/solved/turnstile"))
+            raise CloseSpider("enough")
+
+        class Catching(Spider):
+            name = "catching"
+
+            async def start(self) -> Any:
+                for n in range(6):
+                    url = f"{capsolver.site_url}/turnstile/{n}"
+                    yield Request(url, self.parse, errback=self.failed, meta={"capsolver": True})
+                yield Request(f"{capsolver.site_url}/free/1", self.stop, priority=-1)
+
+            async def stop(self, response: Any) -> None:
+                await stop(Crawl(), self, response)
+
+            def parse(self, response: Any) -> Any:
+                yield {"page": response.url}
+
+            def failed(self, failure: Any) -> Any:
+                ended.append(type(failure.value))
+                yield {"error": failure.request.url}
+
+        ended: list[type[BaseException]] = []
+        crawler = get_crawler(
+            Catching, settings_for(capsolver, CONCURRENT_REQUESTS=1, CONCURRENT_ITEMS=1, SCRAPER_SLOT_MAX_ACTIVE_SIZE=1)
+        )
+        await maybe_deferred_to_future(run(crawler))
+        assert solved == [6]
+        stats = crawler.stats.get_stats()  # type: ignore[union-attr]
+        pages = stats.get("capsolver/delivered", 0)
+        assert pages + len(ended) == 6
+        assert set(ended) == {CaptchaCancelledError}
+        assert stats.get("item_scraped_count", 0) == (pages if hidden else 6)
+        assert stats["capsolver/wasted/undelivered"] == stats["capsolver/failed/CaptchaCancelledError"] == len(ended)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scrapy_capsolver._compat import cookie_jars, download_queue, engine, httpcache, response_encoding, slots
+from scrapy_capsolver._compat import cookie_jars, download_queue, engine, httpcache, response_encoding, scraper, slots
 from scrapy_capsolver._compat.names import report_missing
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ NAMES = (
     *cookie_jars.NAMES,
     *httpcache.NAMES,
     *response_encoding.NAMES,
+    *scraper.NAMES,
 )
 
 

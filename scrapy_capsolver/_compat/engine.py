@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from scrapy import signals
@@ -12,6 +13,8 @@ from twisted.internet.task import LoopingCall
 from scrapy_capsolver._compat.names import Name
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from scrapy import Request
     from scrapy.crawler import Crawler
     from scrapy.http import Response
@@ -43,8 +46,9 @@ NAMES = (
     ),
     Name(
         "engine.close_spider_async",
-        used_for="ends the crawl, with a ``finish_reason`` that says why",
-        without="a crawl that the plugin ends is stopped as by Ctrl-C, with the finish_reason shutdown",
+        used_for="ends the crawl, with a ``finish_reason`` that says why, and sees that it begins to end",
+        without="a crawl that the plugin ends is stopped as by Ctrl-C, with the finish_reason shutdown, and what errbacks "
+        "of requests that a stop leaves in a queue in memory yield is dropped",
         # Scrapy 2.13 has another, which it documents.
         root=lambda crawler: crawler.engine if hasattr(crawler, "stop_async") else None,
     ),
@@ -69,6 +73,29 @@ def close_spider(crawler: Crawler, reason: str) -> None:
     else:  # Scrapy 2.13
         closing = engine.close_spider(crawler.spider, reason=reason)
     closing.addErrback(lambda failure: logger.error("The spider could not be closed: %s", failure.getErrorMessage()))
+
+
+def before_closing(crawler: Crawler, call: Callable[[], None]) -> None:
+    """Have ``call`` called when the crawl begins to end, right before the engine stops taking requests from the scheduler."""
+    engine: Any = crawler.engine
+    close = getattr(engine, "close_spider_async", None)
+    if close is not None:
+
+        @wraps(close)
+        async def called_before(*args: Any, **kwargs: Any) -> None:
+            call()
+            await close(*args, **kwargs)
+
+        engine.close_spider_async = called_before
+    elif not hasattr(crawler, "stop_async"):  # Scrapy 2.13
+        close_spider = engine.close_spider
+
+        @wraps(close_spider)
+        def called_before_it(*args: Any, **kwargs: Any) -> Any:
+            call()
+            return close_spider(*args, **kwargs)
+
+        engine.close_spider = called_before_it
 
 
 class StopAtStart:

@@ -54,6 +54,8 @@ class RequestState:
     """Clearances may go with it; see :mod:`~.attaching`."""
     run: str = ""
     """Which run of the crawl wrote this."""
+    resend_id: str = ""
+    """Under which the request is known while it waits in the scheduler (:mod:`~._crawl.resent`)."""
     stopped: bool = False
     """Returned to the scheduler once already in this run because the crawl was stopping."""
 

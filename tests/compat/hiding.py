@@ -68,6 +68,7 @@ NAMES = [
     Hidden("scrapy.downloadermiddlewares.cookies.CookiesMiddleware", "jars"),
     Hidden("scrapy.downloadermiddlewares.httpcache.HttpCacheMiddleware", "policy"),
     Hidden("scrapy.http.TextResponse", "_encoding"),
+    Hidden("scrapy.core.scraper.Scraper", "enqueue_scrape"),
 ]
 """Of those that a crawl uses by itself. The ``needs_backout`` of two queues matter only without ``_Slot.closing``."""
 

@@ -119,7 +119,7 @@ SPIDER = """
     process = CrawlerProcess({
         "ADDONS": {"scrapy_capsolver.Addon": 500}, "CAPSOLVER_API_URL": api, "JOBDIR": jobdir or None,
         "TELNETCONSOLE_ENABLED": False, "REMOTE_CONTROL_ENABLED": False, "CONCURRENT_REQUESTS_PER_DOMAIN": 16,
-        "DOWNLOAD_DELAY": 0, "LOG_LEVEL": "INFO", "CAPSOLVER_CONCURRENCY": 200,
+        "DOWNLOAD_DELAY": 0, "LOG_LEVEL": "INFO", "CAPSOLVER_CONCURRENCY": 200, "CAPSOLVER_MAX_REJECTIONS": 0,
     })
     process.crawl(S)
     process.start()
@@ -160,6 +160,61 @@ def test_sigint_with_open_solves(with_jobdir: bool, tmp_path: Path) -> None:
             assert "capsolver/wasted" not in log
             tasks = ask(f"{where['api']}/_simulator/state")["tasks"]
             assert (tasks["created"], tasks["paid"]) == (200, 200)
+
+
+STUCK = """
+    import asyncio, json, sys, scrapy, tldextract
+    from scrapy.crawler import CrawlerProcess
+    from scrapy.downloadermiddlewares import cookies
+
+    cookies._split_domain = tldextract.TLDExtract(suffix_list_urls=())
+
+    api, site, jobdir = sys.argv[1:]
+
+    class S(scrapy.Spider):
+        name = "s"
+
+        async def start(self):
+            for n in range(20):
+                yield scrapy.Request(f"{site}/recaptcha-v2/{n}", meta={"capsolver": True})
+            yield scrapy.Request(f"{site}/free/1", self.stay, priority=-1)
+
+        async def stay(self, response):
+            while True:
+                await asyncio.sleep(0.05)
+                print(json.dumps(self.crawler.stats.get_value("capsolver/stopped", 0)), flush=True)
+
+    process = CrawlerProcess({
+        "ADDONS": {"scrapy_capsolver.Addon": 500}, "CAPSOLVER_API_URL": api, "JOBDIR": jobdir or None,
+        "CAPSOLVER_MAX_REJECTIONS": 0, "TELNETCONSOLE_ENABLED": False, "REMOTE_CONTROL_ENABLED": False,
+        "CONCURRENT_REQUESTS_PER_DOMAIN": 16, "DOWNLOAD_DELAY": 0,
+    })
+    crawler = process.create_crawler(S)
+    process.crawl(crawler)
+    process.start()
+    print(json.dumps({k[10:]: v for k, v in crawler.stats.get_stats().items() if k.startswith("capsolver/")}))
+"""
+
+
+def test_a_second_sigint_loses_what_was_carried_over_and_says_so(tmp_path: Path) -> None:
+    """Scrapy does not write its queue then, so the next run gets no open task."""
+    script = tmp_path / "spider.py"
+    script.write_text(textwrap.dedent(STUCK))
+    with simulator_process("--solve-seconds", "60") as where:
+        arguments = (str(script), where["api"], where["site"], str(tmp_path / "job"))
+        with running(*arguments, CAPSOLVER_API_KEY=where["key"]) as spider:
+            while ask(f"{where['api']}/_simulator/state")["tasks"]["open"] < 20:
+                assert spider.poll() is None
+            spider.send_signal(signal.SIGINT)
+            assert spider.stdout is not None
+            while json.loads(spider.stdout.readline()) < 20:
+                assert spider.poll() is None
+            spider.send_signal(signal.SIGINT)
+            output, log = spider.communicate(timeout=60)
+        stats = json.loads(output.splitlines()[-1])
+        assert stats["tasks"] == stats["stopped"] == stats["wasted/abandoned"] == 20
+        assert "tasks/carried_over" not in stats
+        assert "Traceback" not in log
 
 
 class TooMuchMemory:

@@ -112,6 +112,7 @@ class Service:
         self._watch = LoopingCall(self._look)
         self._progress = Progress(self._clock, crawler.settings.getfloat("LOGSTATS_INTERVAL"), self._tally)
         self._count = count
+        self._cutting_off: Any = None
         self._closes = False
         self._resumed = False
 
@@ -121,6 +122,10 @@ class Service:
         if self._coordinator is not None:
             self._coordinator.open(snapshot)
         self._account.ask()
+        from twisted.internet import reactor
+
+        events = cast("Any", reactor)
+        self._cutting_off = events.addSystemEventTrigger("before", "shutdown", self._cut_off)
 
     def solve(self, job: Job) -> Deferred[Solved]:
         """See :meth:`Solver.solve`; to be waited for with :meth:`wait`."""
@@ -205,8 +210,23 @@ class Service:
             if isinstance(state, dict):
                 self._limits.keep_in(state, _STATE_KEY)
 
+    def _cut_off(self) -> None:
+        """Settle the accounts when the reactor stops before the crawl has, as at a second Ctrl-C.
+
+        Scrapy has not written its queue then.
+        """
+        self._cutting_off = None
+        self._solver.cut_off()
+        self.outcomes.close(cut_off=True)
+        self._ledger.close(cut_off=True)
+
     async def close(self) -> None:
         """Give up what is left, settle the accounts, and close the connections."""
+        from twisted.internet import reactor
+
+        if self._cutting_off is not None:
+            cast("Any", reactor).removeSystemEventTrigger(self._cutting_off)
+            self._cutting_off = None
         self._progress.close()
         self._cancel_all()
         if self._watch.running:
@@ -218,8 +238,6 @@ class Service:
         self.outcomes.close()
         self._ledger.close()
         self._breaker.close()
-        from twisted.internet import reactor
-
         timer = cast("Clock", reactor).callLater(_CLOSE_SECONDS, self._feedback.drop)
         await maybe_deferred_to_future(self._feedback.flush())
         if timer.active():

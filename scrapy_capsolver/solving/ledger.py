@@ -81,6 +81,7 @@ class Ledger:
         self._observer: Observer = observer or NullObserver()
         self._unpriced: set[str] = set()
         self._open: dict[str, Receipt] = {}  # by the task's id
+        self._carried: dict[str, Receipt] = {}  # likewise
         self._sites: Counter[str] = Counter()  # nano-dollars
         self._rejections: Counter[str] = Counter()
 
@@ -166,18 +167,27 @@ class Ledger:
         """The task's result will be asked for in the crawl's next run, or by another worker."""
         receipt = self._open.pop(task_id, None)
         if receipt is not None:
-            self._count("tasks/carried_over", 1)
+            self._carried[task_id] = receipt
             if self._store.fleet is not None:
                 self._store.fleet.reservations.leave(receipt.reservation)
         return receipt
 
-    def close(self) -> None:
-        """Whatever is still open now is left to the other workers, or else given up."""
+    def close(self, *, cut_off: bool = False) -> None:
+        """Leave what is still open to the other workers, or else give it up.
+
+        ``cut_off``: the process ends before the scheduler has written its queue, so that no next run gets what was
+        carried over.
+        """
+        if cut_off and self._store.fleet is None:
+            self._open.update(self._carried)
+            self._carried.clear()
         for receipt in list(self._open.values()):
             if self._store.fleet is not None:
                 self.carried(receipt.task)
             else:
                 self.unknown(receipt, "abandoned")
+        if self._carried:
+            self._count("tasks/carried_over", len(self._carried))
         told = self._sites.most_common(_SITES_TOLD)
         for site, nano in told:
             self._count(f"cost_usd/site/{site}", nano / NANO)

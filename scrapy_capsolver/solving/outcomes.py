@@ -104,9 +104,9 @@ class Outcomes:
         self._slow_start.ended(pending.receipt)
         return pending.receipt
 
-    def close(self) -> None:
-        """Nothing more is heard in this run."""
+    def close(self, *, cut_off: bool = False) -> None:
+        """Nothing more is heard in this run. ``cut_off``: nor in the next, since no queue was written."""
         for solution_id, pending in list(self._pending.items()):
-            if not pending.kept:
+            if cut_off or not pending.kept:
                 self.wasted(solution_id, "undelivered")
         self._pending.clear()

@@ -98,6 +98,8 @@ class Solver:
         self._limits = limits
         self._ledger = ledger
         self._count = count
+        self._solves: set[Deferred[Solved]] = set()
+        self._is_cut_off = False
         self._adopted: set[str] = set()
         self._taken_up: set[str] = set()
         self.poller = Poller(client.get_task_result, clock, breaker, lambda: count("polls", 1))
@@ -107,7 +109,15 @@ class Solver:
 
         May be cancelled at any time.
         """
-        return Deferred.fromCoroutine(self._solve(job))
+        solving = Deferred.fromCoroutine(self._solve(job))
+        if not solving.called:
+            self._solves.add(solving)
+            solving.addBoth(self._ended, solving)
+        return solving
+
+    def _ended(self, result: Any, solving: Deferred[Solved]) -> Any:
+        self._solves.discard(solving)
+        return result
 
     async def _solve(self, job: Job) -> Solved:
         place = None
@@ -266,7 +276,7 @@ class Solver:
             try:
                 reply = await call.wait()
             except CancelledError:
-                if job.timed_out:
+                if job.timed_out or self._is_cut_off:
                     call.cancel()
                     raise
                 cancelled = True
@@ -419,6 +429,13 @@ class Solver:
         """All solves are over."""
         self.poller.close()
         self._slow_start.close()
+
+    def cut_off(self) -> None:
+        """The process ends at once: give up all solves, and wait for no reply."""
+        self._is_cut_off = True
+        for solving in list(self._solves):
+            solving.cancel()
+        self.close()
 
     # Between two runs of a crawl
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import json
-import math
 import os
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from scrapy_capsolver._utils.numbers import finite, whole
 from scrapy_capsolver._utils.urls import canonical_host
 from scrapy_capsolver.stores.base import StoreError
 from scrapy_capsolver.stores.redis.address import Address, is_redis
@@ -29,6 +29,9 @@ ON_ERROR = ("raise", "pass")
 ON_LIMIT = ("raise", "close")
 PROXIED = ("auto", "always", "never")
 WINDOWS = ("run", "hour", "day")
+# Sums of more would not be exact everywhere: Redis counts in floats, SQLite in 64 bits, and both in nano-dollars.
+MOST = 1_000_000_000
+MOST_USD = 1_000_000
 
 
 class SettingError(ValueError):
@@ -85,18 +88,18 @@ def read_settings(settings: BaseSettings) -> CapSolverSettings:
         app_id=_text(settings, "APP_ID", defaults.app_id),
         auto=_flag(settings, "AUTO", default=defaults.auto),
         allowed_domains=_domains(settings),
-        concurrency=_whole(settings, "CONCURRENCY", defaults.concurrency, low=1),
-        max_pending=_whole(settings, "MAX_PENDING", defaults.max_pending, low=0),
+        concurrency=_whole(settings, "CONCURRENCY", defaults.concurrency, 1, 100_000),
+        max_pending=_whole(settings, "MAX_PENDING", defaults.max_pending, 0, 1_000_000),
         timeout=_seconds(settings, "TIMEOUT", defaults.timeout),
-        retry_times=_whole(settings, "RETRY_TIMES", defaults.retry_times, low=0),
+        retry_times=_whole(settings, "RETRY_TIMES", defaults.retry_times, 0, 1000),
         on_error=_choice(settings, "ON_ERROR", defaults.on_error, ON_ERROR),
         max_solves=_limit(settings, "MAX_SOLVES"),
         max_solves_per_domain=_limit(settings, "MAX_SOLVES_PER_DOMAIN"),
         budget=_budget(settings),
         on_limit=_choice(settings, "ON_LIMIT", defaults.on_limit, ON_LIMIT),
-        max_rejections=_whole(settings, "MAX_REJECTIONS", defaults.max_rejections, low=0),
+        max_rejections=_whole(settings, "MAX_REJECTIONS", defaults.max_rejections, 0, MOST),
         feedback=_flag(settings, "FEEDBACK", default=defaults.feedback),
-        priority_adjust=_whole(settings, "PRIORITY_ADJUST", defaults.priority_adjust, low=None),
+        priority_adjust=_whole(settings, "PRIORITY_ADJUST", defaults.priority_adjust, -MOST, MOST),
         proxied=_choice(settings, "PROXIED", defaults.proxied, PROXIED),
         user_agents=_user_agents(settings),
         store=_store(settings, defaults.store),
@@ -104,7 +107,7 @@ def read_settings(settings: BaseSettings) -> CapSolverSettings:
         run=_name(settings, "RUN", _default_run(settings)),
         limit_window=_choice(settings, "LIMIT_WINDOW", defaults.limit_window, WINDOWS),
         egress=_name(settings, "EGRESS", defaults.egress),
-        offline_solves=_whole(settings, "OFFLINE_SOLVES", defaults.offline_solves, low=0),
+        offline_solves=_whole(settings, "OFFLINE_SOLVES", defaults.offline_solves, 0, MOST),
         prices=_prices(settings),
         report=_report(settings),
     )
@@ -142,7 +145,10 @@ def _get(settings: BaseSettings, name: str) -> Any:
 
 
 def _wrong(name: str, value: object, allowed: str) -> SettingError:
-    shown = repr(value)
+    try:
+        shown = repr(value)
+    except (ValueError, RecursionError):  # a number of thousands of digits, among others
+        shown = f"of type {type(value).__name__}"
     return SettingError(f"CAPSOLVER_{name} is {shown if len(shown) <= 80 else shown[:77] + '...'}: it takes {allowed}")
 
 
@@ -257,50 +263,37 @@ def _flag(settings: BaseSettings, name: str, *, default: bool) -> bool:
     raise _wrong(name, value, "True or False")
 
 
-def _whole(settings: BaseSettings, name: str, default: int, *, low: int | None) -> int:
+def _whole(settings: BaseSettings, name: str, default: int, low: int, high: int) -> int:
     value = _get(settings, name)
     if value is None:
         return default
-    allowed = "a whole number" + ("" if low is None else f" of {low} or more")
-    try:
-        number = int(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else None
-    except ValueError:
-        number = None
-    if number is None or (low is not None and number < low):
-        raise _wrong(name, value, allowed)
+    number = whole(value)
+    if number is None or not low <= number <= high:
+        least = f" of {low:,} or more" if low >= 0 else f" from {low:,}"
+        raise _wrong(name, value, f"a whole number{least}, {'and at most' if low >= 0 else 'to'} {high:,}")
     return number
 
 
 def _limit(settings: BaseSettings, name: str) -> int | None:
-    return None if _get(settings, name) is None else _whole(settings, name, 0, low=0)
+    return None if _get(settings, name) is None else _whole(settings, name, 0, 0, MOST)
 
 
 def _budget(settings: BaseSettings) -> float | None:
     value = _get(settings, "BUDGET")
     if value is None:
         return None
-    number = _number(value)
-    if number is None or number < 0:
-        raise _wrong("BUDGET", value, "USD, 0 or more, such as 2.50; without it there is no limit")
+    number = finite(value)
+    if number is None or not 0 <= number <= MOST_USD:
+        allowed = f"USD, 0 or more, such as 2.50, and at most {MOST_USD:,}; without it there is no limit"
+        raise _wrong("BUDGET", value, allowed)
     return number
-
-
-def _number(value: object) -> float | None:
-    """A finite number, or None."""
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None
 
 
 def _seconds(settings: BaseSettings, name: str, default: float) -> float:
     value = _get(settings, name)
     if value is None:
         return default
-    number = _number(value)
+    number = finite(value)
     if number is None or not 0 < number <= 300:
         raise _wrong(name, value, "seconds, more than 0 and at most 300 (CapSolver keeps a result for 5 minutes)")
     return number
@@ -334,7 +327,7 @@ def _user_agents(settings: BaseSettings) -> tuple[str, ...]:
     if isinstance(value, str):
         try:
             value = json.loads(value) if value.lstrip().startswith("[") else value.splitlines()
-        except ValueError:
+        except (ValueError, RecursionError):
             raise _wrong("USER_AGENTS", value, allowed) from None
     if value is None:
         return ()
@@ -346,15 +339,18 @@ def _user_agents(settings: BaseSettings) -> tuple[str, ...]:
 
 
 def _prices(settings: BaseSettings) -> dict[str, float]:
-    allowed = 'USD per 1000 solves by task type, such as {"ReCaptchaV2TaskProxyLess": 0.8}, as a dict or as JSON'
+    allowed = (
+        'USD per 1000 solves by task type, such as {"ReCaptchaV2TaskProxyLess": 0.8}, as a dict or as JSON, each 0 or more '
+        f"and at most {MOST_USD:,}"
+    )
     try:
         given = settings.getdict("CAPSOLVER_PRICES")
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         raise _wrong("PRICES", settings.get("CAPSOLVER_PRICES"), allowed) from None
     prices = {}
     for task_type, value in given.items():
-        price = _number(value)
-        if price is None or price < 0:
+        price = finite(value)
+        if not isinstance(task_type, str) or price is None or not 0 <= price <= MOST_USD:
             raise _wrong("PRICES", given, allowed)
         prices[task_type] = price
     return prices

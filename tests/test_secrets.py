@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import pickle
 import socket
 import sys
 import traceback
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,11 +16,14 @@ from scrapy import Request
 from scrapy.exceptions import CloseSpider
 from scrapy.utils.defer import deferred_f_from_coro_f
 from twisted.logger import globalLogPublisher, textFileLogObserver
+from twisted.web.resource import Resource
 
+from tests.api.test_secrets import FORMS
 from tests.crawls import Crawl, crawl, simulator
 from tests.fault_proxy import Fault, FaultProxy
 from tests.proxies import proxy as running_proxy
 from tests.redis_server import RedisServer, needs_redis, on_asyncio, redis_server
+from tests.test_security import serving
 from tests.tls import unverifiable_server
 
 if TYPE_CHECKING:
@@ -151,6 +156,91 @@ async def test_after_faults_below_http(everything_logged: list[str], caplog: pyt
         assert (len(done.responses), len(done.errors), len(refused.errors)) == (4, 2, 1)
         for one in (done, refused):
             assert_clean(searched(one, everything_logged, caplog), secrets_of(capsolver))
+
+
+QUOTED_USER, QUOTED_PASSWORD = "zq-user7%4x", "Vw9!kPq%2fR mT3&lt;"
+
+
+class Quoting(Resource):
+    """A CapSolver that quotes what it is sent, in each of ``FORMS``, where ``place`` says."""
+
+    isLeaf = True  # noqa: N815
+
+    def __init__(self, place: str) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.place = place
+        self.login = ":"
+        self.forms = cycle(FORMS.values())
+
+    def render(self, request: Any) -> bytes:
+        asked = json.loads(request.content.read())
+        task = asked.get("task", {})
+        if "proxyLogin" in task:
+            self.login = f"{task['proxyLogin']}:{task['proxyPassword']}"
+        form = next(self.forms)
+        quoted = " ".join(form(secret) for secret in (asked["clientKey"], *self.login.partition(":")[::2], self.login))
+        answer = self.answer(request.path.decode(), quoted)
+        return json.dumps(answer).encode()
+
+    def answer(self, path: str, quoted: str) -> dict[str, Any]:
+        error = {"errorId": 1, "errorCode": "ERROR_PROXY_BANNED", "errorDescription": "x" * 150 + quoted}
+        created = {"errorId": 0, "taskId": "t"}
+        if path == "/getBalance":
+            return {"errorId": 0, "balance": 10, "packages": [{"title": quoted, "numberOfCalls": 1, "expireTime": 0}]}
+        if path == "/feedbackTask":
+            return error
+        if self.place == "code":
+            return {**error, "errorCode": quoted}
+        if self.place == "task id":
+            return {**created, "taskId": quoted.replace(" ", "")[:100]}
+        if self.place == "solution":
+            return {**created, "status": "ready", "solution": {quoted: "a", f"x{quoted}"[:40]: "b", "box": [{}]}}
+        if self.place == "result" and path == "/createTask":
+            return created
+        return error
+
+
+@pytest.mark.parametrize("place", ["description", "code", "result", "task id", "solution"])
+@deferred_f_from_coro_f
+async def test_what_capsolver_quotes_is_nowhere(
+    place: str, everything_logged: list[str], caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    """Not six characters of it, in whichever form: not in a log line, an exception, a stat, a report or a file."""
+    async with simulator() as capsolver, serving(Quoting(place)) as (port,):
+        with running_proxy(user=QUOTED_USER, password=QUOTED_PASSWORD) as proxy:
+            flag = {"type": "VisionEngineX", "proxied": True, "websiteKey": "k", "inject": {"form": "f"}}
+            urls: list[Any] = [
+                Request(f"{capsolver.site_url}/turnstile/{number}", meta={"capsolver": flag, "proxy": proxy.url})
+                for number in range(len(FORMS))
+            ]
+            done = await crawl(
+                capsolver,
+                urls,
+                CAPSOLVER_API_KEY=KEY,
+                CAPSOLVER_API_URL=f"http://127.0.0.1:{port}",
+                CAPSOLVER_RETRY_TIMES=0,
+                CAPSOLVER_MAX_REJECTIONS=0,
+                CAPSOLVER_TIMEOUT=20,
+                CAPSOLVER_REPORT=str(tmp_path / "report.json"),
+                CAPSOLVER_STORE=str(tmp_path / "store.sqlite"),
+                LOG_LEVEL="DEBUG",
+            )
+        assert len(done.responses) + len(done.errors) == len(urls)
+        assert done.errors
+        places = {
+            **searched(done, everything_logged, caplog),
+            **{n: t.decode("latin-1") for n, t in files(tmp_path).items()},
+        }
+        for secret in (KEY, QUOTED_USER, QUOTED_PASSWORD):
+            parts = {secret[at : at + 6].casefold() for at in range(len(secret) - 5)}
+            hits = [(name, part) for name, text in places.items() for part in parts if part in text.casefold()]
+            assert hits == []
+        named = [name for name in done.ours() if name.startswith(("tasks/refused/", "tasks/failed/"))]
+        assert set(named) <= {
+            "tasks/refused/ERROR_PROXY_BANNED",
+            "tasks/failed/ERROR_PROXY_BANNED",
+            "tasks/refused/unknown",
+        }
 
 
 # Scrapy 2.13 does not close the empty queues that it looks for on disk.

@@ -3,11 +3,18 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scrapy.settings import Settings
+from scrapy.statscollectors import MemoryStatsCollector
+from scrapy.utils.test import get_crawler
 
+from scrapy_capsolver._crawl.stats import StatsRecorder
+from scrapy_capsolver.errors import CaptchaBudgetError
 from scrapy_capsolver.settings import CapSolverSettings, SettingError, is_enabled, read_settings, unknown_settings
+from scrapy_capsolver.solving.ledger import NANO, Ledger, TaskScope
+from scrapy_capsolver.solving.limits import Limits
+from scrapy_capsolver.stores import MemoryStore
 
 KEY = {"CAPSOLVER_API_KEY": "CAP-SECRET-0123"}
 
@@ -147,8 +154,115 @@ def test_the_key_is_in_no_repr() -> None:
     assert "SECRET" not in repr(read())
 
 
+MOST = {
+    "CONCURRENCY": (1, 100_000),
+    "MAX_PENDING": (0, 1_000_000),
+    "RETRY_TIMES": (0, 1000),
+    "MAX_SOLVES": (0, 10**9),
+    "MAX_SOLVES_PER_DOMAIN": (0, 10**9),
+    "MAX_REJECTIONS": (0, 10**9),
+    "OFFLINE_SOLVES": (0, 10**9),
+    "PRIORITY_ADJUST": (-(10**9), 10**9),
+    "BUDGET": (0, 10**6),
+    "PRICES": (0, 10**6),
+    "TIMEOUT": (1e-9, 300),
+}
+SOLVE = "ReCaptchaV2TaskProxyLess"
+
+
+def read_number(name: str, value: object) -> Any:
+    found = getattr(read(**{name: {SOLVE: value} if name == "PRICES" else value}), name.lower())
+    return found[SOLVE] if name == "PRICES" else found
+
+
+@pytest.mark.parametrize("name", MOST)
+def test_a_number_out_of_its_range_is_named_with_what_is_allowed(name: str) -> None:
+    low, high = MOST[name]
+    for value in (low, high, str(high), float(high)):
+        assert read_number(name, value) == float(value)
+    for value in (
+        low - 1,
+        high + 1,
+        f"{high}.5",
+        f"{high}0",
+        10**400,
+        10**5000,
+        "1e400",
+        float("inf"),
+        float("nan"),
+        True,
+        b"1",
+    ):
+        with pytest.raises(SettingError, match=rf"^CAPSOLVER_{name} is ") as caught:
+            read_number(name, value)
+        assert f"{high:,}" in str(caught.value)
+        assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("name", ["BUDGET", "MAX_SOLVES", "PRICES"])
+def test_zero_has_no_sign(name: str) -> None:
+    assert str(read_number(name, -0.0)) in {"0", "0.0"}
+
+
+@pytest.mark.parametrize("name", ["USER_AGENTS", "PRICES"])
+def test_json_that_is_too_deep_is_wrong_and_no_traceback(name: str) -> None:
+    with pytest.raises(SettingError, match=f"^CAPSOLVER_{name} is "):
+        read(**{name: "[" * 100_000})
+
+
+def test_types_in_the_price_table_are_names() -> None:
+    with pytest.raises(SettingError, match="CAPSOLVER_PRICES is "):
+        read(PRICES={7: 1.0})
+
+
+NUMBERS = (
+    st.integers() | st.floats() | st.sampled_from([10**400, -(10**400), 10**5000, "1e308", "9" * 400, "-0.0", True])
+)
+
+
+@example(budget=1000, price=0.0004, solves=40, times=10)
+@example(budget="0.3", price="100", solves=40, times=10)
+@given(
+    budget=NUMBERS | NUMBERS.map(lambda value: str(value) if value != 10**5000 else "1" * 5000),
+    price=NUMBERS,
+    solves=NUMBERS,
+    times=st.integers(1, 40),
+)
+def test_any_limit_that_is_accepted_is_kept_to_the_nano_dollar(
+    budget: object, price: object, solves: object, times: int
+) -> None:
+    """In the limits and in the ledger, whose stats add up to what was paid."""
+    try:
+        settings = read(BUDGET=budget, PRICES={SOLVE: price}, MAX_SOLVES=solves)
+    except SettingError:
+        return
+    stats = MemoryStatsCollector(get_crawler())
+    count = StatsRecorder(stats).count
+    ledger = Ledger("s", settings.prices, MemoryStore(), count)
+    limits = Limits(
+        max_solves=settings.max_solves, max_solves_per_domain=None, budget=settings.budget, exhausted=lambda name: None
+    )
+    paid = 0
+    for _ in range(times):
+        receipt = ledger.receipt(TaskScope("shop.example", "recaptcha_v2"), SOLVE)
+        try:
+            limits.check(receipt)
+        except CaptchaBudgetError as error:
+            assert error.message.isprintable()
+            break
+        limits.charge(receipt)
+        ledger.paid(receipt)
+        paid += receipt.nano or 0
+    assert settings.budget is not None
+    assert settings.max_solves is not None
+    assert paid <= round(settings.budget * NANO)
+    assert ledger.nano_spent == paid
+    assert round(stats.get_value("capsolver/estimated_cost_usd", 0) * NANO) == paid
+    ledger.close()
+
+
 _NAMES = ["API_URL", "APP_ID", "AUTO", "ALLOWED_DOMAINS", "CONCURRENCY", "MAX_PENDING", "TIMEOUT", "RETRY_TIMES"]
-_NAMES += ["ON_ERROR", "PRIORITY_ADJUST", "PRICES"]
+_NAMES += ["ON_ERROR", *MOST]
 
 
 @given(
@@ -158,7 +272,8 @@ _NAMES += ["ON_ERROR", "PRIORITY_ADJUST", "PRICES"]
     | st.floats()
     | st.booleans()
     | st.none()
-    | st.lists(st.text() | st.integers())
+    | NUMBERS
+    | st.lists(st.text() | NUMBERS)
     | st.binary()
     | st.dictionaries(st.text(), st.text() | st.floats()),
 )

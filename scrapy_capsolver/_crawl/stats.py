@@ -29,8 +29,9 @@ class StatsRecorder:
 
     def count(self, name: str, value: float = 1) -> None:
         key = f"capsolver/{name}"
-        if isinstance(value, float):  # money and seconds, without the noise of adding them up
-            self._stats.set_value(key, round(self._stats.get_value(key, 0) + value, 6))
+        if isinstance(value, float):  # money in whole nano-dollars and seconds, without the noise of adding them up
+            digits = 9 if "_usd" in name else 6
+            self._stats.set_value(key, round(self._stats.get_value(key, 0) + value, digits))
         else:
             self._stats.inc_value(key, value)
 

@@ -379,6 +379,9 @@ class Solver:
         receipt, task = job.receipt, job.open_task
         assert receipt is not None
         pick_up = None if task is None or task.resumed else self._clock.seconds() - task.created - task.asked_age
+        # Read before it is booked: if that ever raised, the task would be counted as abandoned, and not be lost to the account.
+        solution = {} if reply.solution is None else job.complete(reply.solution, job.task)
+        solved_at = _solved_at(solution)
         self._ledger.paid(receipt)
         self._limits.settle(receipt, charged=True)
         job.receipt = job.open_task = None
@@ -391,8 +394,7 @@ class Solver:
                 possibly_paid=job.lost + 1,
             )
         polls = 0 if task is None else task.queries
-        solution = job.complete(reply.solution, job.task)
-        return Solved(solution, receipt, job.attempts, 0.0, polls, _solved_at(solution), pick_up)
+        return Solved(solution, receipt, job.attempts, 0.0, polls, solved_at, pick_up)
 
     def _lose(self, job: Job, why: str) -> NoReturn:
         """What became of a createTask is not known, so it is not sent again."""

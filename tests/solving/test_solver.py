@@ -366,6 +366,104 @@ def test_create_time_is_used_where_it_can_be_true() -> None:
         assert solved.solved_at == pytest.approx(now, abs=5)
 
 
+NUMBERS = [
+    0,
+    -0.0,
+    -1,
+    10**400,
+    -(10**400),
+    float("nan"),
+    float("inf"),
+    True,
+    None,
+    "",
+    "x",
+    "1e400",
+    [],
+    {},
+    1e-320,
+    10**5000,
+]
+
+
+@pytest.mark.parametrize("created", NUMBERS, ids=range(len(NUMBERS)))
+def test_any_create_time_leaves_the_accounts_right(created: object) -> None:
+    """A number that no clock has is not used, and loses nothing that is paid."""
+    reply = Reply(status="ready", solution={"token": "t", "createTime": created})
+    script = Script(created=[reply])
+    solved = script.solve(seconds=1)
+    assert isinstance(solved, Solved)
+    assert abs(solved.solved_at - time.time()) < 60
+    assert script.counts["estimated_cost_usd"] == pytest.approx(0.0008)
+    assert script.unknown == 0
+
+
+def test_create_time_may_be_text() -> None:
+    now = time.time()
+    reply = Reply(status="ready", solution={"createTime": str(round((now - 20) * 1000))})
+    assert Script(created=[reply]).solve(seconds=1).solved_at == pytest.approx(now - 20, abs=0.01)
+
+
+def test_what_a_solution_leaves_out_is_completed_from_its_task() -> None:
+    script = Script()
+    outcome: list[Any] = []
+    asked = job(task={**TASK, "userAgent": "agent"}, complete=lambda solution, task: {**solution, **task})
+    script.solver().solve(asked).addBoth(outcome.append)
+    script.clock.advance(1)
+    (solved,) = outcome
+    assert solved.solution == {"gRecaptchaResponse": "token", **TASK, "userAgent": "agent"}
+
+
+def test_a_task_whose_solution_cannot_be_read_is_in_the_accounts() -> None:
+    """Whatever the reader raises: what may have been paid is counted."""
+
+    def broken(solution: Any, task: Any) -> Any:
+        raise ZeroDivisionError
+
+    script = Script(created=[READY])
+    outcome: list[Any] = []
+    script.solver(max_solves=1).solve(job(complete=broken)).addBoth(outcome.append)
+    assert outcome[0].check(ZeroDivisionError)
+    assert script.unknown == 1
+    assert script.counts["estimated_cost_usd"] == 0
+
+
+@pytest.mark.parametrize(
+    ("times", "polls", "outcome"), [(1, 2, Solved), (2, 3, Solved), (3, 3, UnsolvableCaptchaError)]
+)
+def test_a_result_without_its_solution_is_asked_for_again(times: int, polls: int, outcome: type) -> None:
+    """Three times in all: it may be ready a moment before its solution."""
+    empty = Reply(status="ready", task_id="t")
+    script = Script(results=[empty] * times + [READY])
+    result = script.solve()
+    assert isinstance(result, outcome)
+    assert script.polls == polls
+    assert script.counts["wasted/no_solution"] == (outcome is UnsolvableCaptchaError)
+
+
+def test_a_createtask_without_its_solution_is_asked_about() -> None:
+    """As a task that is open; without an id there is nothing to ask about."""
+    script = Script(created=[Reply(status="ready", task_id="t")])
+    assert isinstance(script.solve(), Solved)
+    assert script.polls == 1
+    lost = Script(created=[Reply(status="ready")], results=[AssertionError("polled")]).solve(seconds=1)
+    assert isinstance(lost, UnsolvableCaptchaError)
+    assert (lost.attempts, lost.possibly_paid) == (1, 1)
+
+
+@pytest.mark.parametrize("code", ["ERROR_NEW_{}", "pw {}", ""])
+def test_codes_that_are_not_known_share_one_stat(code: str) -> None:
+    """And are one error to the attempts, however often the code changes."""
+    codes = [fault(code.format(number), "why") for number in range(9)]
+    script = Script(created=codes)
+    failed = script.solve(attempts=9)
+    assert script.counts["tasks/refused/unknown"] == len(script.tasks) == failed.attempts == 2
+    assert not [name for name in script.counts if "NEW" in name or "pw" in name]
+    script = Script(results=codes)
+    script.solve(attempts=9)
+    assert script.counts["tasks/failed/unknown"] > 0
+
+
 ANSWER = Reply(status="ready", solution={"gRecaptchaResponse": "token"})  # for whichever task
 
 

@@ -24,9 +24,9 @@ class CaptchaError(IgnoreRequest):
     ``code``
         CapSolver's ``errorCode``, or ``None`` where CapSolver did not say one.
     ``attempts``
-        Tasks that were created for this request, failed ones included.
+        Tasks that were created for this request, those included that failed or that CapSolver refused.
     ``possibly_paid``
-        How many of those may have been charged without bringing a solution that was used.
+        How many of those were charged, or may have been, in vain.
     """
 
     def __init__(self, message: str, *, code: str | None = None, attempts: int = 0, possibly_paid: int = 0) -> None:
@@ -42,6 +42,11 @@ class CaptchaError(IgnoreRequest):
     def add_context(self, where: str) -> None:
         """Say which captcha it was, and where."""
         self.message = f"{where}: {self.message}"
+
+    def add_tasks(self, attempts: int, possibly_paid: int) -> None:
+        """Count what was created for the same request besides, and how much of it may have been charged."""
+        self.attempts += attempts
+        self.possibly_paid += possibly_paid
 
     def shared(self) -> Self:
         """The same for another request that waited for the same solve, and for which nothing more was paid."""

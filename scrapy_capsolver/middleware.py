@@ -374,8 +374,7 @@ class CapSolverMiddleware:
         if state.attempts >= self._attempts:
             raise UnsolvableCaptchaError(
                 f"still gated after {state.attempts} solves (CAPSOLVER_RETRY_TIMES is {self.settings.retry_times}): "
-                "the site takes none of them; compare the task's type and fields with the page",
-                attempts=state.attempts,
+                "the site takes none of them; compare the task's type and fields with the page"
             )
 
         proxy = proxy_of(self._crawler, request)
@@ -404,12 +403,12 @@ class CapSolverMiddleware:
         except NotGatedError:
             state.attempts += 1  # or a page that is gated every other time would go round for ever
             return self._resend(base, state)
-        attempts = state.attempts + solved.attempts
-        self._report.solved(challenge, solved, attempts)
+        state.note_tasks(solved)
+        self._report.solved(challenge, solved, state.attempts)
         solution_id = uuid.uuid4().hex[:12]
         self._outcomes.expect(solution_id, solved.receipt, dict(solved.solution), kept=self._keeps_solutions)
         if family.hands_over(challenge, flag.inject):
-            state.solution_id, state.returned_to_spider, state.attempts = solution_id, True, attempts
+            state.solution_id, state.returned_to_spider = solution_id, True
             return self._resend(base, state) if flag.when == "before" else None
         try:
             retried = family.apply(with_cookies(base, session), challenge, solved.solution, flag.inject)
@@ -422,7 +421,9 @@ class CapSolverMiddleware:
         return self._resend(
             retried,
             RequestState(
-                attempts=attempts,
+                attempts=state.attempts,
+                tasks=state.tasks,
+                charged=state.charged,
                 origin=origin,
                 carrier_fingerprint=fingerprint(retried),
                 expires=None if lifetime is None else solved.solved_at + lifetime - SEND_MARGIN,
@@ -459,7 +460,10 @@ class CapSolverMiddleware:
             return solved
 
         obtained = await self._clearance_flow.obtain(family, challenge.url, request, refused, solve)
-        state.attempts += 1 if obtained.solved is None else obtained.solved.attempts
+        if obtained.solved is not None and not obtained.shared:
+            state.note_tasks(obtained.solved)
+        else:  # nothing was created for this request
+            state.attempts += 1 if obtained.solved is None else obtained.solved.attempts
         state.cleared = state.allow_clearances = True
         state.solution_id = state.carrier_fingerprint = ""
         state.receipt = None
@@ -520,6 +524,7 @@ class CapSolverMiddleware:
                 self._capsolver.carry_over(state.open_task)
             self._count("stopped")
             return self._resend(request, state)
+        error.add_tasks(state.tasks, state.charged)
         self._report.failed(error, challenge)
         if self.settings.on_error != "pass" or isinstance(error, (CaptchaConfigurationError, CaptchaCancelledError)):
             raise error

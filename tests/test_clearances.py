@@ -705,14 +705,15 @@ def test_a_solution_that_is_no_clearance_is_waste() -> None:
     made: Any = family_named("datadome")
 
     async def solve() -> Any:
-        return SimpleNamespace(solution={}, solved_at=7.0, receipt=RECEIPT)
+        return SimpleNamespace(solution={}, solved_at=7.0, receipt=RECEIPT, attempts=3, charged=2)
 
     request = wearing.send()
-    with pytest.raises(UnsolvableCaptchaError):
+    with pytest.raises(UnsolvableCaptchaError) as caught:
         wearing.clearing.obtain(made, request.url, request, wearing.clearing.refused(request, made.name), solve).send(
             None
         )
     assert wearing.counts == {"wasted/unusable": 1}
+    assert (caught.value.attempts, caught.value.possibly_paid) == (3, 2)
     assert wearing.held() == {}
 
 

@@ -30,6 +30,11 @@ def ours(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
     return [record for record in caplog.records if record.name.startswith("scrapy_capsolver")]
 
 
+def wasted(done: Crawl) -> int:
+    """Tasks that were paid in vain, or may have been."""
+    return int(sum(value for name, value in done.ours().items() if name.startswith("wasted/")))
+
+
 def unknown(done: Crawl) -> int:
     """Tasks of which nobody knows whether they were charged."""
     stats = done.ours()
@@ -84,12 +89,40 @@ async def test_every_failure_is_one_typed_error(
         assert type(done.error) is error
         assert capsolver.state()["tasks"]["created"] == created
         assert unknown(done) == paid
-        assert done.error.possibly_paid >= paid
+        assert done.error.possibly_paid == wasted(done) >= paid
+        assert done.error.attempts == created if created else done.error.attempts > 0
         warnings = [record for record in ours(caplog) if record.levelno >= logging.WARNING]
         assert any(str(done.error) in record.getMessage() for record in warnings)
         assert "recaptcha_v2 at 127.0.0.1" in str(done.error)
         assert "CAP-" not in caplog.text
         assert capsolver.state()["site"]["redirected_api_calls"] == 0
+
+
+@pytest.mark.parametrize(
+    ("quirks", "path", "settings"),
+    [
+        ((), "/reject/turnstile/{}", {}),
+        (("solve-failed/2",), "/reject/recaptcha-v2/{}", {}),
+        (("create-reply-lost/3",), "/reject/turnstile/{}", {}),
+        (("unknown-token",), "/turnstile/{}", {"CAPSOLVER_RETRY_TIMES": 1}),
+        (("unknown-token", "solve-failed/3"), "/aws-waf/{}", {}),
+        (("ready-without-token",), "/aws-waf/{}", {}),
+        (("ready-without-token",), "/turnstile/{}", {"CAPSOLVER_MAX_SOLVES": 2}),
+        ((), "/reject/turnstile/{}", {"CAPSOLVER_MAX_SOLVES": 4}),
+    ],
+)
+@deferred_f_from_coro_f
+async def test_errors_say_what_was_created_and_what_was_charged(
+    quirks: tuple[str, ...], path: str, settings: dict[str, Any]
+) -> None:
+    """Over all requests: each task in the error of one of them, and each that was paid in vain."""
+    async with simulator(quirks=quirks, solve_seconds=(1, 2)) as capsolver:
+        pages = [path.format(number) for number in range(5)]
+        done = await crawl(capsolver, pages, CAPSOLVER_MAX_REJECTIONS=0, **settings)
+        errors: list[Any] = done.errors
+        assert len(errors) == 5
+        assert sum(error.possibly_paid for error in errors) == wasted(done) > 0
+        assert sum(error.attempts for error in errors) == capsolver.state()["tasks"]["created"]
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,11 @@ class Solution:
         family: TokenFamily | ClearanceFamily = family_named(self.family)  # type: ignore[assignment]
         if isinstance(family, ClearanceFamily):
             raise TypeError(f"a solution of {self.type} has no token: its cookies are what opens the site")
-        return family.value(self.solution)
+        try:
+            return family.value(self.solution)
+        except CaptchaError as error:
+            error.add_tasks(self.attempts, 1)
+            raise
 
     @property
     def cookies(self) -> dict[str, str]:
@@ -205,10 +209,11 @@ class ManualSolver:
         if isinstance(family, ClearanceFamily):
             try:
                 solution.expires_at = family.grant(solved.solution).expires
-            except CaptchaError:
+            except CaptchaError as error:
                 solution_id = uuid.uuid4().hex[:12]
                 self._capsolver.outcomes.expect(solution_id, receipt)
                 self._capsolver.outcomes.wasted(solution_id, "unusable")
+                error.add_tasks(solved.attempts, solved.charged)
                 raise
         return solution
 

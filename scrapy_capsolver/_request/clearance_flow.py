@@ -115,8 +115,9 @@ class ClearanceFlow:
             self._outcomes.expect(solution_id, solved.receipt)
             try:
                 grant = family.grant(solved.solution)
-            except CaptchaError:
+            except CaptchaError as error:
                 self._outcomes.wasted(solution_id, "unusable")
+                error.add_tasks(solved.attempts, solved.charged)
                 raise
             return solved, Clearance(
                 id=solution_id,

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from scrapy import Request
 
+    from scrapy_capsolver.solving.solver import Solved
+
 KEY = "_capsolver"
 REDIRECT_KEYS = ("redirect_urls", "redirect_times", "redirect_reasons")  # what RedirectMiddleware notes in the meta
 
@@ -23,7 +25,11 @@ REDIRECT_KEYS = ("redirect_urls", "redirect_times", "redirect_reasons")  # what 
 @dataclass(slots=True)
 class RequestState:
     attempts: int = 0
-    """Tasks created for this request so far."""
+    """Tasks created for this request so far, and what counts as one against CAPSOLVER_RETRY_TIMES."""
+    tasks: int = 0
+    """Tasks created for it in fact."""
+    charged: int = 0
+    """How many of these may have been charged."""
     origin: dict[str, Any] | None = None
     """The page first asked for, where the request is no longer for it (see :func:`note_origin`)."""
     carrier_fingerprint: str = ""
@@ -63,6 +69,12 @@ class RequestState:
     def of(cls, request: Request) -> RequestState:
         return cls(**request.meta.get(KEY, {}))
 
+    def note_tasks(self, solved: Solved) -> None:
+        """Count what a solve took. As long as no page has come of it, nothing of that was of use."""
+        self.attempts += solved.attempts
+        self.tasks += solved.attempts
+        self.charged += solved.charged
+
     def write(self, request: Request) -> None:
         request.meta[KEY] = {name: value for name in self.__dataclass_fields__ if (value := getattr(self, name))}
 
@@ -72,8 +84,10 @@ class RequestState:
     def without_solution(self) -> RequestState:
         """What is remembered of a request whose solution is given up."""
         return RequestState(
-            self.attempts,
-            self.origin,
+            attempts=self.attempts,
+            tasks=self.tasks,
+            charged=self.charged,
+            origin=self.origin,
             uncached=self.uncached,
             priority_raised=True,
             allow_clearances=self.allow_clearances,

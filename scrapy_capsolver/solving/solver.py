@@ -66,6 +66,13 @@ class Solved:
     pick_up: float | None = None
     """Seconds from the last query that was answered with "not yet", or from the task's creation, until the solution was in hand: it
     lay ready for that long at most. None where there was nothing to wait for, or an earlier run waited for it."""
+    lost: int = 0
+    """How many of the attempts before were given up, and may have been charged as well."""
+
+    @property
+    def charged(self) -> int:
+        """How many of the attempts may have been charged: the last one surely was."""
+        return self.lost + 1
 
 
 class Solver:
@@ -135,6 +142,9 @@ class Solver:
             solved = await self._with_turn(job)
             self._slow_start.solved(place, solved.receipt)
             return solved
+        except CaptchaError as error:  # what ends all solves knows nothing of this one's attempts
+            error.attempts, error.possibly_paid = job.attempts, max(job.lost, error.possibly_paid)
+            raise
         except CancelledError:
             note = job.note(self._clock.seconds())
             raise CaptchaCancelledError(
@@ -242,11 +252,7 @@ class Solver:
             self._breaker.leave(trial)
             trial = 0
 
-        try:
-            left = await self._limits.reserve(receipt, job.mark(task), waits)
-        except CaptchaError as error:  # it knows nothing of attempts before
-            error.attempts, error.possibly_paid = job.attempts, job.lost
-            raise
+        left = await self._limits.reserve(receipt, job.mark(task), waits)
         if left is not None:
             self._breaker.leave(trial)
             self._ledger.adopted(left.receipt)
@@ -394,7 +400,7 @@ class Solver:
                 possibly_paid=job.lost + 1,
             )
         polls = 0 if task is None else task.queries
-        return Solved(solution, receipt, job.attempts, 0.0, polls, solved_at, pick_up)
+        return Solved(solution, receipt, job.attempts, 0.0, polls, solved_at, pick_up, job.lost)
 
     def _lose(self, job: Job, why: str) -> NoReturn:
         """What became of a createTask is not known, so it is not sent again."""

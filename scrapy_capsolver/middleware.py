@@ -30,6 +30,7 @@ from scrapy_capsolver._request.clearance_flow import ClearanceFlow
 from scrapy_capsolver._request.cookies import session_of, with_cookies
 from scrapy_capsolver._request.detection import challenge_before, detect_challenge
 from scrapy_capsolver._request.flag_reader import FlagReader
+from scrapy_capsolver._request.form_filling import check_filled, fill
 from scrapy_capsolver._request.identity import ClientIdentity
 from scrapy_capsolver._request.proxy import proxy_of
 from scrapy_capsolver._request.redirects import way_back
@@ -381,6 +382,9 @@ class CapSolverMiddleware:
         challenge = choose_type(challenge, family, flag, proxy, self.settings)
         to_form = challenge.form is not None and (flag.inject is None or flag.inject.form is not None)
         base, origin, go_back = way_back(request, state, to_form=to_form)
+        if to_form:
+            challenge = fill(challenge, request, origin)
+            check_filled(family, challenge, flag)
         family.rehearse(base, challenge, flag.inject)
 
         make_task = TaskMaker(

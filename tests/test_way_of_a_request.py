@@ -35,7 +35,7 @@ def flagged(url: str, flag: Any = True, **kwargs: Any) -> Request:
 # Every family, every way in which its page may be written
 
 
-STYLES = ["", "?style=ok", "?style=rendered", "?style=get-form", "?style=multipart", "?style=no-form"]
+STYLES = ["", "?style=ok", "?style=rendered", "?style=get-form", "?style=multipart"]
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,20 @@ async def test_a_flagged_request_reaches_its_callback_with_the_page(gate: str, s
         assert (state["tasks"]["paid"], state["tokens"]["accepted"], state["tokens"]["refused"]) == (1, 1, {})
 
 
+@pytest.mark.parametrize("gate", GATES)
+@deferred_f_from_coro_f
+async def test_a_page_without_a_form_costs_nothing(gate: str) -> None:
+    """A script of such a page sends the token. With ``inject`` the plugin does; without, it says so and buys nothing."""
+    async with simulator() as capsolver:
+        url = f"{capsolver.site_url}/{gate}/7?style=no-form"
+        done = await crawl(capsolver, [flagged(url)])
+        assert "nothing was bought" in str(done.errors[0])
+        assert capsolver.state()["tasks"]["paid"] == 0
+        field = "cf-turnstile-response" if gate == "turnstile" else "g-recaptcha-response"
+        done = await crawl(capsolver, [flagged(url, {"inject": {"query": field}})])
+        assert product(done) == "Product 7"
+
+
 @pytest.mark.parametrize("gate", ["recaptcha-v2", "turnstile"])
 @deferred_f_from_coro_f
 async def test_a_widget_is_solved_where_the_flag_names_the_type_and_not_otherwise(gate: str) -> None:
@@ -61,9 +75,12 @@ async def test_a_widget_is_solved_where_the_flag_names_the_type_and_not_otherwis
         plain = await crawl(capsolver, [flagged(url)])
         assert plain.response.flags == []
         assert capsolver.state()["tasks"]["created"] == 0
+        # Its form has a field that nobody filled in: the token comes with the page, and nothing is submitted.
         named = await crawl(capsolver, [flagged(url, {"type": task_type})])
-        assert "Product 7" in named.response.text
-        assert capsolver.state()["tasks"]["paid"] == 1
+        assert (named.response.url, named.response.flags) == (url, ["capsolver"])
+        assert named.response.meta["capsolver_solution"]
+        state = capsolver.state()
+        assert (state["tasks"]["paid"], state["tokens"]["accepted"]) == (1, 0)
 
 
 @pytest.mark.parametrize("style", ["", "?style=data-uri", "?style=ok"])
@@ -371,7 +388,7 @@ async def test_failed_solves_are_tried_again_and_count_as_attempts() -> None:
         assert capsolver.state()["tasks"]["created"] == 2
 
 
-@pytest.mark.parametrize("style", ["", "?style=get-form", "?style=no-form"])
+@pytest.mark.parametrize("style", ["", "?style=get-form"])
 @deferred_f_from_coro_f
 async def test_after_a_rejection_the_page_is_solved_anew(style: str) -> None:
     async with simulator(quirks=["unknown-token:1"]) as capsolver:
@@ -387,9 +404,11 @@ async def test_after_a_rejection_the_page_is_solved_anew(style: str) -> None:
 async def test_expect_settles_what_is_gated() -> None:
     async with simulator() as capsolver:
         site = capsolver.site_url
-        widget = {"expect": ".product"}
-        done = await crawl(capsolver, [flagged(f"{site}/recaptcha-v2/7?style=widget", widget)])
+        done = await crawl(capsolver, [flagged(f"{site}/recaptcha-v2/7?style=ok", {"expect": ".product"})])
         assert "Product 7" in done.response.text
+        assert capsolver.state()["tasks"]["created"] == 1
+        done = await crawl(capsolver, [flagged(f"{site}/recaptcha-v2/7?style=widget", {"expect": ".product"})])
+        assert "asks for 'q'" in str(done.error)
         assert capsolver.state()["tasks"]["created"] == 1
         done = await crawl(capsolver, [flagged(f"{site}/recaptcha-v2/7?style=widget", {"expect": "article, main, p"})])
         assert capsolver.state()["tasks"]["created"] == 1

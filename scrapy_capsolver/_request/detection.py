@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from scrapy.http import HtmlResponse, TextResponse
 
 from scrapy_capsolver.errors import CaptchaError, UnsupportedCaptchaError
 from scrapy_capsolver.families import Challenge, Page, check_fields, detect, family_of
@@ -18,6 +21,11 @@ if TYPE_CHECKING:
     from scrapy_capsolver._request.flag import Flag
 
 logger = logging.getLogger(__name__)
+
+_MAX_ANSWER = 4096
+"""Bytes up to which an answer that is no page is searched for the word."""
+
+_CAPTCHA = re.compile(rb"captcha", re.IGNORECASE)
 
 
 def detect_challenge(
@@ -54,14 +62,25 @@ def _challenge_of(page: Page, response: Response, flag: Flag, *, tried: bool) ->
         return seen[0] if flag.type is None else in_the_authors_words(seen[0], flag)
     blocked = response.status in BLOCKING_STATUSES
     lacking = settled and page.is_markup
-    if flag.type is not None and (blocked or lacking) and _is_complete(flag):
-        why = f"status {response.status}" if blocked else "what the flag expects is missing"
+    asking = _asks_for_captcha(response, flag)
+    if flag.type is not None and (blocked or lacking or asking) and _is_complete(flag):
+        why = f"status {response.status}" if blocked else "what the flag expects is missing" if lacking else asking
         return challenge_of_flag(flag, response.url, f"{why}, and the flag says what solves it")
     if lacking and response.status < 400:
         raise UnsupportedCaptchaError(
             f'the page lacks {flag.expect!r} ("expect" of the flag) and shows no captcha that can be solved'
         )
     return None
+
+
+def _asks_for_captcha(response: Response, flag: Flag) -> str:
+    """Return how a short answer of an API says that it wants a captcha; empty if it does not."""
+    if isinstance(response, HtmlResponse) or not isinstance(response, TextResponse) or len(response.body) > _MAX_ANSWER:
+        return ""
+    key = flag.fields.get("websiteKey")
+    if isinstance(key, str) and key and key.encode() in response.body:
+        return "the answer names the site key of the flag"
+    return "the answer names a captcha" if _CAPTCHA.search(response.body) else ""
 
 
 def challenge_before(request: Request, flag: Flag) -> Challenge:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from scrapy_capsolver.errors import CaptchaConfigurationError, UnsolvableCaptchaError
+from scrapy_capsolver.errors import CaptchaConfigurationError, UnsolvableCaptchaError, UnsupportedCaptchaError
 from scrapy_capsolver.families._page.forms import submit
 from scrapy_capsolver.families._page.text import clean
+from scrapy_capsolver.families._page.verdict import CAPTCHA_FIELDS
 from scrapy_capsolver.families.base import SolutionKind
 from scrapy_capsolver.families.inject import MAIN, Inject, place
 from scrapy_capsolver.families.solution import MAX_VALUE, as_text, member, read_agent, read_token
@@ -122,6 +123,8 @@ class TokenFamily:
                     f'inject: "{clean(key, 60)}" is no key of the solution of {challenge.type}; '
                     f"allowed are {', '.join(sorted(known))}"
                 )
+        if not self.hands_over(challenge, inject):
+            self._check_place(request, challenge, inject)
         self._put(request, challenge, _StandIns(), inject)
 
     def places(self, challenge: Challenge, inject: Inject | None) -> Inject:
@@ -129,8 +132,25 @@ class TokenFamily:
         return inject or Inject(form=challenge.fields or challenge.field or self.field)
 
     def hands_over(self, challenge: Challenge, inject: Inject | None) -> bool:
-        """Is the solution for the spider's own code? Then no request is made of it: the page goes on with it."""
-        return self.kind is SolutionKind.ANSWER and inject is None
+        """Return whether the solution is for the spider's own code: then the page goes to the callback with it.
+
+        So it is for an answer without a place, and for a form with fields that a person would have to fill in.
+        """
+        return inject is None and (self.kind is SolutionKind.ANSWER or bool(self.unfilled(challenge)))
+
+    def unfilled(self, challenge: Challenge) -> tuple[str, ...]:
+        """Return the names of the form's fields that are empty and would have to be filled in by a person."""
+        own = {self.field, challenge.field, *challenge.fields, *CAPTCHA_FIELDS}
+        return tuple(name for name in challenge.form.asked if name not in own) if challenge.form is not None else ()
+
+    def _check_place(self, request: Request, challenge: Challenge, inject: Inject | None) -> None:
+        """Raise :class:`UnsupportedCaptchaError` if the page has no place for the solution, and the flag names none."""
+        if inject is None and challenge.form is None and request.method in {"GET", "HEAD"}:
+            raise UnsupportedCaptchaError(
+                f"the page has no form for the solution, so a script of the site would have to send it; nothing was bought. "
+                f'Say where it goes: "inject": {{"form": "{self.field}"}} for the body of a POST request, or "query", "header", '
+                '"json", "cookie"'
+            )
 
     def _put(self, request: Request, challenge: Challenge, values: Mapping[str, str], inject: Inject | None) -> Request:
         places = self.places(challenge, inject)

@@ -202,9 +202,14 @@ def test_requests_that_are_no_get_stay_themselves(response):
     assert b"Referer" not in sent.headers
 
 
-def test_without_a_form_the_token_goes_into_the_query():
-    challenge = challenge_of(WIDGET)
-    assert answered(challenge).url == f"{URL}&g-recaptcha-response=03AGdBq25"
+IN_FORM = f"<form>{WIDGET}</form>"
+
+
+def test_without_a_form_there_is_no_place():
+    """A page whose script would send the token: nothing is put into the query, and nothing is bought."""
+    with pytest.raises(UnsupportedCaptchaError, match="nothing was bought"):
+        answered(challenge_of(WIDGET))
+    assert answered(challenge_of(WIDGET), inject=Inject(query="t")).url == f"{URL}&t=03AGdBq25"
 
 
 def test_a_json_get_request_becomes_a_plain_form():
@@ -239,14 +244,14 @@ def test_a_solution_without_its_value(name, value):
 
 
 def test_the_user_agent_of_the_solution():
-    challenge = challenge_of(WIDGET)
+    challenge = challenge_of(IN_FORM)
     sent = answered(challenge, Request(URL, headers={"User-Agent": "mine"}), {**TOKEN, "userAgent": "Mozilla/5.0 x"})
     assert sent.headers[b"User-Agent"] == b"Mozilla/5.0 x"
 
 
 @pytest.mark.parametrize("agent", [None, "", " ", 1, "a\r\nX: 1", "é", "x" * 513])
 def test_user_agents_that_cannot_be_sent(agent):
-    sent = answered(challenge_of(WIDGET), Request(URL, headers={"User-Agent": "mine"}), {**TOKEN, "userAgent": agent})
+    sent = answered(challenge_of(IN_FORM), Request(URL, headers={"User-Agent": "mine"}), {**TOKEN, "userAgent": agent})
     assert sent.headers[b"User-Agent"] == b"mine"
 
 
@@ -259,16 +264,16 @@ def test_cookies_of_the_session_come_along():
         ({}, []),
     ]:
         request = Request(URL, cookies=cookies)
-        assert answered(challenge_of(WIDGET), request, session).cookies == [*kept, ours]
+        assert answered(challenge_of(IN_FORM), request, session).cookies == [*kept, ours]
         assert request.cookies == cookies
     own = Request(URL, headers={"Cookie": "a=1; recaptcha-ca-t=old;b"}, meta={"dont_merge_cookies": True})
-    sent = answered(challenge_of(WIDGET), own, session)
+    sent = answered(challenge_of(IN_FORM), own, session)
     assert sent.headers[b"Cookie"] == b"a=1; b; recaptcha-ca-t=AbEg"
-    assert answered(challenge_of(WIDGET), Request(URL, cookies={"a": "1"})).cookies == {"a": "1"}
+    assert answered(challenge_of(IN_FORM), Request(URL, cookies={"a": "1"})).cookies == {"a": "1"}
 
 
 def test_a_rehearsal_finds_what_is_impossible():
-    challenge = challenge_of(WIDGET)
+    challenge = challenge_of(IN_FORM)
     FAMILY.rehearse(Request(URL), challenge, None)
     with pytest.raises(UnsupportedCaptchaError):
         FAMILY.rehearse(Request(URL, method="POST", body=b"[1]"), challenge, Inject(json="a.b"))

@@ -356,9 +356,9 @@ def test_inject_that_cannot_work_costs_nothing(fields, inject, words):
 
 def test_a_solution_that_lacks_a_value():
     with pytest.raises(UnsolvableCaptchaError, match=r'no "validate"; it has "challenge"$'):
-        sent(announced(gt=GT, challenge="x"), {"challenge": "secret"})
+        sent(announced(gt=GT, challenge="x"), {"challenge": "secret"}, request=Request(URL, method="POST"))
     with pytest.raises(UnsolvableCaptchaError, match=r'no "captcha_output"; it has "lot_number"$'):
-        sent(announced(captchaId=ID), {"lot_number": "secret"})
+        sent(announced(captchaId=ID), {"lot_number": "secret"}, request=Request(URL, method="POST"))
 
 
 PIECES = [

@@ -9,6 +9,7 @@ puts on it at the last moment. What a request remembers between two visits is it
 from __future__ import annotations
 
 import logging
+import os
 import time
 import uuid
 from typing import TYPE_CHECKING, Any
@@ -154,11 +155,21 @@ class CapSolverMiddleware:
             return
         check(self._crawler)
         self._flags.read_spider(spider)
+        self._close_job_directory()
         self._capsolver.open(self._snapshot)
         self._resent.open()
         guard_cache(self._crawler, self._is_gated)
         if shared := shares_requests(self._crawler.settings):
             logger.warning(shared)
+
+    def _close_job_directory(self) -> None:
+        """Close the JOBDIR to others: a request that waits in its queue holds its token as it is sent."""
+        directory = self._crawler.settings["JOBDIR"]
+        if directory and self._keeps_solutions:
+            try:
+                os.chmod(directory, 0o700)
+            except OSError as error:
+                logger.warning("JOBDIR may hold tokens and cannot be closed to others (%s)", error.strerror)
 
     def _snapshot(self) -> Record | None:
         if self._recorder is None or self._crawler.stats is None or self._crawler.spider is None:

@@ -272,6 +272,7 @@ async def test_on_disk(everything_logged: list[str], caplog: pytest.LogCaptureFi
             urls.append(Request(f"{capsolver.site_url}/free/1", priority=-1))
             stopped = await crawl(capsolver, urls, parse=stop, JOBDIR=str(tmp_path / "job"), **common)
         assert stopped.ours()["stopped"] == 5
+        assert (tmp_path / "job").stat().st_mode & 0o777 == 0o700  # whatever waits in its queue
         found = files(tmp_path)
         assert any(b"open_task" in text for text in found.values())  # the ids of open tasks are in the queue
         stores = {name: found.pop(name) for name in list(found) if name.startswith("store.sqlite")}

@@ -6,6 +6,7 @@ import logging
 import random
 import signal
 import socket
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ from tests import clocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.redis_server import RedisServer
 
 TESTS = Path(__file__).parent
 # Markers by folder or file.
@@ -46,9 +49,9 @@ GROUPS = {
         "fleet",
         "report/test_fleet.py",
         "scrapy_redis",
+        "stores/redis",
         "stores/test_every_store.py",
         "stores/test_redis_address.py",
-        "stores/test_redis_store.py",
     ),
     "browser": ("families/test_forms_in_a_browser.py", "report/test_page_in_a_browser.py", "test_beside_playwright.py"),
     "soak": ("test_soak.py", "test_state_machine.py"),
@@ -76,6 +79,23 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 @pytest.fixture(scope="session", autouse=True)
 def time_that_can_stop() -> None:
     clocks.install()
+
+
+@pytest.fixture(scope="session")
+def shared_redis() -> Iterator[RedisServer]:
+    """A Redis server for all tests of this process. Each uses keys of its own: see :func:`redis_prefix`."""
+    from tests.redis_server import BINARY, redis_server
+
+    if BINARY is None:
+        pytest.skip("there is no redis-server here (Debian's package of that name)")
+    with redis_server() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_prefix(request: pytest.FixtureRequest) -> str:
+    """What the keys of this test begin with."""
+    return f"{request.node.originalname}-{uuid.uuid4().hex[:8]}"
 
 
 @pytest.fixture(autouse=True)

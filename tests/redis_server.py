@@ -1,4 +1,7 @@
-"""A Redis server of a test's own, on a free port of this machine. ``REDIS_SERVER`` names another binary, such as valkey-server."""
+"""Redis servers on free ports of this machine: one for all tests of a process, and others for tests that stop or break theirs.
+
+``REDIS_SERVER`` names another binary, such as valkey-server.
+"""
 
 from __future__ import annotations
 

@@ -53,9 +53,6 @@ def limits_of(
     return SharedLimits(fleet, allowance=settings.offline_solves, count=count, **own)
 
 
-_SHOW_SECONDS = 5.0  # between two records for the report, where something has changed
-
-
 class ClusterCoordinator:
     """Joins a crawl's solving with that of the others."""
 
@@ -77,10 +74,11 @@ class ClusterCoordinator:
         fleet.on_times = lambda task_type, seconds: solver.poller.times[task_type].learn(seconds)
         fleet.on_orphan = self._watch
         fleet.on_wait = lambda: count("store/waits", 1)
+        fleet.on_damage = lambda: count("store/damaged", 1)
 
     def open(self, snapshot: Callable[[], Record | None]) -> None:
         self._snapshot = snapshot
-        self._showing.start(_SHOW_SECONDS)
+        self._showing.start(self._fleet.timings.show)
 
     def _show(self) -> None:
         record = self._snapshot()

@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -25,9 +26,10 @@ from scrapy_capsolver.solving.ledger import SOLVED
 from scrapy_capsolver.stores import StoreError
 from scrapy_capsolver.stores.redis.address import Address
 from scrapy_capsolver.stores.redis.scope import PREFIX
+from scrapy_capsolver.stores.redis.timings import Timings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
 RUNNING, LOST = "running", "lost"
 """Endings of workers that have none of their own: they live, or they show no sign of life."""
@@ -52,6 +54,8 @@ _SECONDS = 5.0  # to connect, and for each answer
 _ACCOUNTS = frozenset({SOLVED, "failed", *WASTED, *POSSIBLE})  # of the ledger
 _VERDICTS = ("accepted", "handed_over")  # which workers' records have, and the ledger has not
 _COUNT = re.compile(rb"[0-9]{1,18}")
+_BOOKINGS = re.compile(rb"worker/[^/]+/bookings")  # how many entries of the ledger a worker has made: for that worker
+_ALIVE_SECONDS = Timings().alive
 
 # What Redis itself says of a command that it does not know quotes the command, AUTH and its password as well.
 _REFUSALS = {
@@ -80,12 +84,14 @@ class Fleet:
     others_number: int
     passed_over: int
     """Values that are not as this version writes them."""
+    damaged: tuple[str, ...]
+    """The keys that they are in: some of them, if there are many."""
     left_out: int
     """Workers beyond :data:`MOST_WORKERS`."""
 
     def to_dict(self) -> dict[str, Any]:
         """Of the run, without the record."""
-        names = ("run", "began", "workers", "alive", "finished", "lost", "passed_over", "left_out")
+        names = ("run", "began", "workers", "alive", "finished", "lost", "passed_over", "damaged", "left_out")
         return {name: getattr(self, name) for name in names}
 
 
@@ -119,7 +125,10 @@ def lines_of(fleet: Fleet) -> list[str]:
             f"Of the workers {whole(fleet.left_out)} that were seen last longest ago are in the money alone: there are too many."
         )
     if fleet.passed_over:
-        lines.append(f"Passed over, since they are not as this version writes them: {whole(fleet.passed_over)} values")
+        keys = ", ".join(map(_shown, fleet.damaged)) + (" and others" if len(fleet.damaged) == _TOLD else "")
+        lines.append(
+            f"Passed over, since they are not as this version writes them: {whole(fleet.passed_over)} values (in {keys})"
+        )
     return lines
 
 
@@ -206,16 +215,19 @@ class _Reader:
         self._record = Record()
         self._spiders, self._endings, self._families = _Names(), _Names(), _Names()
         self._errors, self._types = _Names(), _Names()
-        self._passed_over = 0
+        self._passed_over: Counter[bytes] = Counter()  # by key
 
     def read(self, wanted: str) -> Fleet:
         run, began, others, others_number = self._run(wanted)
-        workers = self._client.zrevrange(self._key("workers", run), 0, MOST_WORKERS - 1)
+        seen: list[tuple[bytes, float]] = self._client.zrevrange(
+            self._key("workers", run), 0, MOST_WORKERS - 1, withscores=True
+        )
+        workers = [worker for worker, _ in seen]
         left_out = max(self._client.zcard(self._key("workers", run)) - len(workers), 0)
         spiders = self._money(run)
-        self._open_tasks(workers)
-        # Before the records: a worker says in its last one that it has finished, and is not alive any more after that.
-        alive = {one for one, found in zip(workers, self._alive(workers), strict=True) if found}
+        self._open_tasks(run, workers)
+        now, _ = self._client.time()
+        alive = {worker for worker, at in seen if now - at < _ALIVE_SECONDS}
         finished = self._records(run, workers)
         counts = Counter(self._state(one, finished, alive) for one in workers)
         for state in (RUNNING, LOST):
@@ -235,7 +247,8 @@ class _Reader:
             lost=counts[LOST],
             others=others,
             others_number=others_number,
-            passed_over=self._passed_over,
+            passed_over=self._passed_over.total(),
+            damaged=tuple(_text(key) for key in islice(self._passed_over, _TOLD)),
             left_out=left_out,
         )
 
@@ -289,9 +302,11 @@ class _Reader:
         rows: dict[tuple[str, str], dict[str, Account]] = {}
         spiders: dict[str, None] = {}
         for field, value in found.items():
+            if _BOOKINGS.fullmatch(field):
+                continue
             entry = _entry(field, value)
             if entry is None:
-                self._passed_over += 1
+                self._passed_over[key] += 1
                 continue
             spider, site, family, account, tasks, nano_usd = entry
             spiders[spider] = None
@@ -301,31 +316,32 @@ class _Reader:
                 self._record.enter(site, family, account, sums.tasks, sums.nano_usd)
         return list(spiders)
 
-    def _open_tasks(self, workers: Sequence[bytes]) -> None:
+    def _open_tasks(self, run: bytes, workers: Sequence[bytes]) -> None:
+        """Enter the tasks under way, and those that no worker is at."""
+        ledger = self._key("ledger", run).decode(errors="replace")
         left = MOST_OPEN
-        for some in _batches(workers, _BATCH // 10):
-            keys = [self._key("open", worker) for worker in some]
-            held = self._each("srandmember", keys, MOST_OPEN // 100)  # all of them, where there are not more
+        sets = [self._key("open", worker) for worker in workers] + [self._key("left", run.rpartition(b"@")[0])]
+        for keys in _batches(sets, _BATCH // 10):
+            held = self._each("srandmember", keys, MOST_OPEN // 100)  # all of them, if there are not more
             tasks = [task for tasks in held if tasks for task in tasks][:left]
             left -= len(tasks)
             for ids in _batches(tasks, _BATCH):
-                for data in self._each("getrange", [self._key("task", one) for one in ids], 0, _MOST_TASK_BYTES):
+                names = [self._key("task", one) for one in ids]
+                for name, data in zip(names, self._each("getrange", names, 0, _MOST_TASK_BYTES), strict=True):
                     if data:  # else it has ended since, or its keys have expired
-                        self._enter_open(data)
+                        self._enter_open(name, data, ledger)
 
-    def _enter_open(self, data: bytes) -> None:
+    def _enter_open(self, name: bytes, data: bytes, ledger: str) -> None:
         try:
             task = json.loads(data.decode())
             site, family = text_in(task, "site"), text_in(task, "family")
             nano_usd = 0 if task["nano"] is None else count_in(task, "nano")
+            counts = task["state"] != "over" and task["ledger"] == ledger
         except (ValueError, LookupError, TypeError, RecursionError):
-            self._passed_over += 1
+            self._passed_over[name] += 1
             return
-        self._record.enter(site[:_LONGEST_NAME], self._families(family), "open", 1, nano_usd)
-
-    def _alive(self, workers: Sequence[bytes]) -> Iterator[bool]:
-        for some in _batches(workers, _BATCH):
-            yield from map(bool, self._each("exists", [self._key("alive", worker) for worker in some]))
+        if counts:
+            self._record.enter(site[:_LONGEST_NAME], self._families(family), "open", 1, nano_usd)
 
     def _records(self, run: bytes, workers: Sequence[bytes]) -> set[bytes]:
         """Add up what the workers recorded, and give those that have finished."""
@@ -337,7 +353,7 @@ class _Reader:
                     continue
                 read = _record(data)
                 if read is None:
-                    self._passed_over += 1
+                    self._passed_over[key] += 1
                     continue
                 spider, ending, record = read
                 record.spiders = Counter({self._spiders(spider): 1})
@@ -357,7 +373,7 @@ class _Reader:
                 pipe.hstrlen(key, worker)
             for worker, length in zip(some, pipe.execute(), strict=True):
                 if length > MOST_RECORD_BYTES:
-                    self._passed_over += 1
+                    self._passed_over[key] += 1
                 elif length:
                     if batch and size + length > _BATCH_BYTES:
                         yield batch
@@ -388,8 +404,8 @@ class _Reader:
                 del record.counters[name]
         self._record.merge(record)
 
-    def _each(self, command: str, keys: Iterable[bytes], *arguments: int) -> list[Any]:
-        """A command's answers for each of the keys; None, and passed over, where a key holds something else."""
+    def _each(self, command: str, keys: Sequence[bytes], *arguments: int) -> list[Any]:
+        """Return a command's answers for each of the keys; None, and passed over, if a key holds something else."""
         pipe = self._client.pipeline(transaction=False)
         for key in keys:
             getattr(pipe, command)(key, *arguments)
@@ -398,7 +414,7 @@ class _Reader:
             if isinstance(answer, Exception):
                 if _code_of(answer) != "WRONGTYPE":
                     raise answer
-                self._passed_over += 1
+                self._passed_over[keys[at]] += 1
                 answers[at] = None
         return list(answers)
 

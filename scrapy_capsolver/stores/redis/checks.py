@@ -1,9 +1,8 @@
-"""What is looked at before a crawl begins, so that it is told in one line."""
+"""What is looked at before a crawl begins, so that it is reported in one line."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import redis
@@ -19,18 +18,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _SECONDS = 3.0
-_YOUNG_SECONDS = 60
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    version: int
-    is_young: bool
-    """It was started lately, and may have forgotten what others know."""
 
 
 def check_reactor() -> None:
-    """redis-py waits on asyncio's event loop."""
+    """Raise :class:`StoreError` if Twisted does not run on asyncio's event loop, on which redis-py waits."""
     from twisted.internet import reactor
 
     if not isinstance(reactor, AsyncioSelectorReactor):
@@ -40,8 +31,8 @@ def check_reactor() -> None:
         )
 
 
-def look_at(address: Address) -> Seen:
-    """Blocks, for :data:`_SECONDS` at the most. Raises what redis-py does."""
+def look_at(address: Address) -> int:
+    """Return the server's version. Blocks, for :data:`_SECONDS` at the most. Raises what redis-py does."""
     with redis.Redis(
         **address.options(),
         protocol=2,
@@ -60,4 +51,4 @@ def look_at(address: Address) -> Seen:
             address,
             policy,
         )
-    return Seen(int(str(told["redis_version"]).partition(".")[0]), told["uptime_in_seconds"] < _YOUNG_SECONDS)
+    return int(str(told["redis_version"]).partition(".")[0])

@@ -1,22 +1,26 @@
 """What a worker has under way, counted against the limits of all: reserved before createTask, and settled with its entry in the ledger.
 
-The worker also remembers the limits as it saw them last, and what it booked, for a server that forgets.
+The worker also remembers the limits as it saw them last, for a server that forgets.
+
+A reservation belongs to exactly one side at any time. Until its answer is heard it is nobody's: the next connection tells the server which
+reservations this worker knows, and the server takes back all others.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from twisted.internet.defer import TimeoutError as DeferredTimeoutError
+from twisted.python.failure import Failure
 
 from scrapy_capsolver._utils.waiters import Waiters
 from scrapy_capsolver.solving.clock import sleep
+from scrapy_capsolver.stores.redis.connection import ScriptError
 from scrapy_capsolver.stores.redis.waiting import kept, reactor, within
 
 if TYPE_CHECKING:
@@ -25,19 +29,16 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
     from scrapy_capsolver.stores.base import Spend
+    from scrapy_capsolver.stores.redis.bookings import Bookings
     from scrapy_capsolver.stores.redis.connection import Link
     from scrapy_capsolver.stores.redis.journal import Journal
     from scrapy_capsolver.stores.redis.scope import Scope
-
-# For which limits are held that the server had forgotten: time for all workers to say what they know.
-_GRACE_SECONDS = 3.0
-_MOST_BOOKED = 20_000  # rows of the ledger that a worker remembers
-_LOOK_SECONDS = 5.0  # between two looks at limits that are waited for, should the news of them have got lost
+    from scrapy_capsolver.stores.redis.timings import Timings
 
 
 @dataclass(frozen=True, slots=True)
 class Most:
-    """Limits over all workers; None where there is none."""
+    """Limits over all workers; None for no limit."""
 
     solves: int | None
     of_site: int | None
@@ -96,63 +97,64 @@ class _Known:
 
     key: str = ""
     generation: str = ""
+    version: int = 0
     totals: dict[str, int] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        return json.dumps({"key": self.key, "generation": self.generation, "version": self.version})
 
 
 class Reservations:
     """Those of one worker in the run of that whole name."""
 
-    def __init__(self, link: Link, journal: Journal, scope: Scope, run: str) -> None:
+    def __init__(
+        self, link: Link, journal: Journal, bookings: Bookings, scope: Scope, timings: Timings, run: str
+    ) -> None:
         self._link = link
         self._journal = journal
+        self._bookings = bookings
         self._scope = scope
+        self._timings = timings
         self._run = run
         self._known = _Known()
         self._mine: dict[str, dict[str, Any]] = {}  # what is under way here, by its reservation
-        self._booked: defaultdict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])  # tasks and nano-dollars
+        self._reached: dict[tuple[str, str], tuple[int, int]] = {}  # by limit and site: used, for that much money
         self._news = 0  # of limits
         self._waiting: Waiters[None] = Waiters(reactor())
-        self.young = False
-        """The server began lately: it may have forgotten what others know."""
 
     async def reserve(self, wanted: Wanted, most: Most, waits: Callable[[], None]) -> Left | None:
-        """Take the part of one task. Gives a task that would be the same, which another worker has left; there is nothing taken then.
+        """Take the part of one task.
 
-        ``waits`` is called where the answer does not come at once.
+        Returns a task that would be the same and that another worker has left, if there is one; then no part is taken.
+        ``waits`` is called if the answer does not come at once.
 
         Raises:
             LimitReachedError: nothing is left, whatever becomes of what is under way.
+            ScriptError: the limits cannot be read.
             StoreAwayError: the server is away.
         """
+        self._refuse_again(wanted)
         task = self._describe(wanted, most)
         while True:
             news = self._news
-            known = {"key": self._known.key, "generation": self._known.generation}
             call = self._link.call(
                 "reserve",
                 wanted.id,
-                self._scope.worker,
                 json.dumps(task),
                 self._run,
                 self._scope.run,
                 self._scope.window,
                 most.to_json(),
-                json.dumps(known),
-                _GRACE_SECONDS if most.any else 0.0,
-                "1" if self.young else "",
+                self._known.to_json(),
+                self._timings.grace if most.any else 0.0,
             )
-            answer = await kept(call, lambda late: self._undo(late, wanted.id, task))
-            if answer[0] == "take":
-                return self._take(answer)
-            word, key, generation, solves, nano, of_site, detail = answer
-            if key and word != "lost":
-                self._remember(key, generation, solves, nano, {f"site:{wanted.site}": of_site} if most.of_site else {})
+            call.addCallback(self._note, wanted, task)
+            answer = await kept(call, lambda late: self._undo(late, wanted.id))
+            if isinstance(answer, Left):
+                return answer
+            word, detail = answer
             if word == "ok":
-                self._mine[wanted.id] = {**task, "limits": key, "worker": self._scope.worker}
                 return None
-            if word == "refuse":
-                used = {"MAX_SOLVES": solves, "BUDGET": nano, "MAX_SOLVES_PER_DOMAIN": of_site}[detail]
-                raise LimitReachedError(detail, int(used))
             waits()
             if word == "lost":
                 await self.remind()
@@ -160,6 +162,32 @@ class Reservations:
                 await sleep(reactor(), float(detail) + 0.01)
             elif news == self._news:
                 await self._some_news()
+
+    def _note(self, answer: list[str], wanted: Wanted, task: dict[str, Any]) -> Left | tuple[str, str]:
+        """Take over what the answer gives, before anybody hears of it. Returns a task, or the answer's word and detail."""
+        if answer[0] == "take":
+            _, reservation, text, age = answer
+            return self.adopt(reservation, json.loads(text), float(age))
+        word, key, generation, version, solves, nano, of_site, detail = answer
+        if word == "broken":
+            raise ScriptError(detail)
+        if word in {"ok", "wait", "refuse"}:
+            totals = {"u:s": solves, "u:n": nano, **({f"site:{wanted.site}": of_site} if task["by_site"] else {})}
+            self._remember(key, generation, int(version), {name: int(total) for name, total in totals.items()})
+        if word == "ok":
+            self._mine[wanted.id] = {**task, "limits": key, "worker": self._scope.worker}
+        if word == "refuse":
+            used = int({"MAX_SOLVES": solves, "BUDGET": nano, "MAX_SOLVES_PER_DOMAIN": of_site}[detail])
+            if self._scope.window == "run":  # or it would be over at some time
+                self._reached[detail, wanted.site if detail == "MAX_SOLVES_PER_DOMAIN" else ""] = (used, wanted.nano)
+            raise LimitReachedError(detail, used)
+        return word, detail
+
+    def _refuse_again(self, wanted: Wanted) -> None:
+        """Raise LimitReachedError if the server has refused as much before: what is used of a run's limits is used for good."""
+        for (name, site), (used, nano) in self._reached.items():
+            if site in {"", wanted.site} and (name != "BUDGET" or wanted.nano >= nano):
+                raise LimitReachedError(name, used)
 
     def charge(self, wanted: Wanted, most: Most) -> None:
         """Count a task without asking, while the server is away."""
@@ -178,17 +206,15 @@ class Reservations:
         """The task is over; ``account`` is that of the ledger, None for none."""
         task = self._mine.pop(reservation, None)
         if task is not None:
-            if account is not None:
-                self._note(task["row"], account, 1, task["nano"] if charged else 0)
             self._journal.add("finish", id=reservation, account=account, charged=charged, task=task)
 
     def adopt(self, reservation: str, task: dict[str, Any], age: float) -> Left:
-        """A task of a dead worker that this one is to look after."""
+        """Look after a task of a dead worker."""
         self._mine[reservation] = task
         return _left(reservation, task, age)
 
     def leave(self, reservation: str) -> None:
-        """Whoever needs the same may go on with the task."""
+        """Have another worker that needs the same go on with the task."""
         if self._mine.pop(reservation, None) is not None:
             self._journal.add("leave", id=reservation)
 
@@ -198,20 +224,11 @@ class Reservations:
             self._journal.add("paid", id=reservation)
 
     def spend(self, entry: Spend, reservation: str) -> None:
-        """An entry of the ledger about a task that has ended; it is another worker's if that has taken the task over."""
-        row = self._row(entry.site, entry.family)
-        self._note(row, entry.account, entry.tasks, entry.nano_usd)
-        self._spend(row, entry.account, entry.tasks, entry.nano_usd, reservation)
-
-    def _spend(self, row: str, account: str, tasks: int, nano: int, reservation: str | None = None) -> None:
-        task = {"row": row, "ledger": self._ledger}
-        self._journal.add("spend", id=reservation, task=task, account=account, tasks=tasks, nano=nano)
-
-    def _note(self, row: str, account: str, tasks: int, nano: int) -> None:
-        """What this worker booked, should the server forget it."""
-        if (row, account) in self._booked or len(self._booked) < _MOST_BOOKED:
-            self._booked[row, account][0] += tasks
-            self._booked[row, account][1] += nano
+        """Enter something about a task that has ended; another worker does it if that has taken the task over."""
+        task = {"row": self._row(entry.site, entry.family), "ledger": self._bookings.ledger}
+        self._journal.add(
+            "spend", id=reservation, task=task, account=entry.account, tasks=entry.tasks, nano=entry.nano_usd
+        )
 
     def news(self) -> None:
         """Something may have become free."""
@@ -220,29 +237,24 @@ class Reservations:
 
     async def _some_news(self) -> None:
         with suppress(DeferredTimeoutError):
-            await within(_LOOK_SECONDS, self._waiting.join())
+            await within(self._timings.look, self._waiting.join())
 
-    def _take(self, answer: list[str]) -> Left:
-        _, reservation, text, age = answer
-        return self.adopt(reservation, json.loads(text), float(age))
-
-    def _undo(self, late: list[str], reservation: str, task: dict[str, Any]) -> None:
-        """The answer to who does not wait for it any more."""
-        if late[0] == "take":
-            self.leave(self._take(late).id)
-        elif late[0] == "ok":
-            self._mine[reservation] = {**task, "limits": late[1], "worker": self._scope.worker}
+    def _undo(self, late: Left | tuple[str, str] | Failure, reservation: str) -> None:
+        """Give back what comes after its caller was cancelled. What failed is given back by the next connection."""
+        if isinstance(late, Left):
+            self.leave(late.id)
+        elif not isinstance(late, Failure) and late[0] == "ok":
             self.finish(reservation, None, charged=False)
 
-    def _remember(self, key: str, generation: str, solves: str, nano: str, sites: dict[str, str]) -> None:
+    def _remember(self, key: str, generation: str, version: int, totals: dict[str, int]) -> None:
         if key != self._known.key:
             self._known = _Known(key)
-        self._known.generation = generation
-        totals = {"u:s": solves, "u:n": nano, **sites}
-        self._known.totals.update({name: int(total) for name, total in totals.items()})
+        self._known.generation, self._known.version = generation, version
+        self._known.totals.update(totals)
 
     def _describe(self, wanted: Wanted, most: Most) -> dict[str, Any]:
         return {
+            "run": self._scope.run,
             "spider": self._scope.spider,
             "site": wanted.site,
             "family": wanted.family,
@@ -251,16 +263,12 @@ class Reservations:
             "mark": wanted.mark,
             "by_site": most.of_site is not None,
             "row": self._row(wanted.site, wanted.family),
-            "ledger": self._ledger,
+            "ledger": self._bookings.ledger,
             "account": self._scope.account,
             "task": "",
             "created": 0,
             "state": "new",
         }
-
-    @property
-    def _ledger(self) -> str:
-        return self._scope.key("ledger", self._run)
 
     def _row(self, site: str, family: str) -> str:
         return "".join(f"{quote(name, safe='')}/" for name in (self._scope.spider, site, family))
@@ -268,51 +276,49 @@ class Reservations:
     # A server that forgets
 
     @property
-    def known(self) -> tuple[str, str]:
-        """Key and generation of the limits that this worker has seen."""
-        return self._known.key, self._known.generation
+    def known(self) -> tuple[str, str, int]:
+        """Key, generation and version of the limits that this worker has seen."""
+        return self._known.key, self._known.generation, self._known.version
+
+    def all(self) -> list[str]:
+        """Return the reservations that this worker knows of, those included of which something is still to be written."""
+        return sorted(self._mine.keys() | self._journal.reservations())
 
     def remind(self) -> Deferred[None]:
-        """Tell the server of the limits what it has forgotten."""
+        """Tell the server what it has forgotten of the limits and of the tasks under way."""
         return self._link.call("restore", *self._restore_arguments()).addCallback(self._reminded)
 
     async def remind_(self) -> None:
-        """The same for asyncio, before the link counts as there."""
-        if self._known.key:
+        """Do the same for asyncio, before the link counts as there."""
+        if self._known.key or self._mine:
             self._reminded(await self._link.ask("restore", *self._restore_arguments()))
 
     def _reminded(self, generation: str) -> None:
         self._known.generation = generation
 
     def move(self, run: str, *, remember: bool) -> None:
-        """The run is another one; ``remember``: since the server has forgotten it, so that its limits are the same."""
+        """Go on in another run. ``remember``: it is the same one, which the server has forgotten, so that its limits are the same."""
         self._run = run
-        if remember and self._scope.window == "run" and self._known.key:
-            self._known = _Known(self._scope.key("limits", run), "moved", self._known.totals)
-
-    def book_again(self) -> None:
-        """Enter into the ledger what this worker had entered, without what is still to be written."""
-        pending: defaultdict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
-        for one in self._journal.entries():
-            sums = pending[one["task"]["row"], one["account"]]
-            sums[0] += one.get("tasks", 1)
-            sums[1] += one["nano"] if one["op"] == "spend" else one["task"]["nano"] if one["charged"] else 0
-        for (row, account), (tasks, nano) in self._booked.items():
-            later = pending.get((row, account), [0, 0])
-            if tasks > later[0]:
-                self._spend(row, account, tasks - later[0], nano - later[1])
+        self._bookings.move(self._scope.key("ledger", run), remember=remember)
+        if not remember:
+            self._reached.clear()
+        elif self._scope.window == "run" and self._known.key:
+            known = self._known
+            self._known = _Known(self._scope.key("limits", run), "moved", known.version, known.totals)
 
     def _restore_arguments(self) -> tuple[str | float, ...]:
         known = self._known
-        mine = {id_: task for id_, task in self._mine.items() if task.get("limits") == known.key}
+        # What was counted without asking has no limits yet: that is still to be written.
+        mine = {reservation: task for reservation, task in self._mine.items() if "limits" in task}
         return (
-            self._scope.worker,
             known.key,
             f"{self._scope.worker}-{time.time_ns()}",
+            known.generation,
+            known.version,
             self._run,
             self._scope.run,
             self._scope.window,
-            _GRACE_SECONDS,
+            self._timings.grace,
             json.dumps(known.totals),
             json.dumps(mine),
         )

@@ -1,6 +1,6 @@
 """A store on a Redis server, for workers on many machines: what one learns all know, and what one pays for all use.
 
-What is held for a site is kept here too, and followed by what the others tell: a look at it asks the server for nothing.
+What is held for a site is kept here too, and followed by the news of the others: a look at it sends no command.
 While the server is away the crawl goes on with what is known.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import uuid
 from contextlib import suppress
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
@@ -20,11 +21,14 @@ from scrapy_capsolver._utils.waiters import Waiters
 from scrapy_capsolver.errors import from_plain, store_fails, to_plain
 from scrapy_capsolver.stores.base import Clearance, Key, Lease
 from scrapy_capsolver.stores.redis.address import Address
-from scrapy_capsolver.stores.redis.cluster import Fleet
-from scrapy_capsolver.stores.redis.connection import COMMAND_SECONDS, Link, ScriptError, StoreAwayError
+from scrapy_capsolver.stores.redis.bookings import Bookings
+from scrapy_capsolver.stores.redis.cluster import Fleet, instance_of
+from scrapy_capsolver.stores.redis.connection import Link, ScriptError, StoreAwayError
+from scrapy_capsolver.stores.redis.damage import Damage, shown
 from scrapy_capsolver.stores.redis.journal import Journal
 from scrapy_capsolver.stores.redis.subscriber import News
-from scrapy_capsolver.stores.redis.waiting import kept, reactor, within
+from scrapy_capsolver.stores.redis.timings import Timings
+from scrapy_capsolver.stores.redis.waiting import reactor, within
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,20 +40,22 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _MOST_SITES = 10_000  # whose clearances are kept here
-_MARGIN_SECONDS = 0.05  # after which a lease that should have passed on is looked at
-_LEAVE_SECONDS = 5.0  # to write the last, where the server does not answer at once
 
 
 class RedisStore:
     """Implements :class:`~scrapy_capsolver.stores.base.Store`."""
 
-    def __init__(self, url: str, scope: Scope) -> None:
-        address = Address.parse(url)
+    def __init__(self, url: str, scope: Scope, timings: Timings | None = None) -> None:
         self._scope = scope
-        self._link = Link(address, scope.prefix, self._came)
-        self._journal = Journal(self._link, scope.worker, self._refused)
-        self._news = News(address, scope.key("news"), self._heard, self._gap)
-        self.fleet = Fleet(self._link, self._journal, scope)
+        self._timings = timings = timings or Timings()
+        self._address = address = Address.parse(url)
+        self._damage = Damage(address, self._count_damage)
+        self._link = Link(address, scope.prefix, scope.worker, timings, self._came, self._damage.found)
+        instance = instance_of(scope.worker)
+        bookings = Bookings(scope.key("ledger", f"{scope.run}@{instance}"))
+        self._journal = Journal(self._link, bookings, self._refused)
+        self._news = News(address, scope.key("news"), timings, self._heard, self._gap)
+        self.fleet = Fleet(self._link, self._journal, bookings, scope, instance, timings)
         self.fleet.on_forgotten = self._save_again
         self.allows_offline = False
         """Solving goes on while the server is away."""
@@ -101,17 +107,37 @@ class RedisStore:
             self._overtaken.discard(site)
             try:
                 rows = await self._link.call("HGETALL", self._scope.key("clearances", site))
-            except (StoreAwayError, ScriptError):
+            except StoreAwayError:
                 return
+            except ScriptError:
+                self._damage.report(self._scope.key("clearances", site), ["holds another kind of value"])
+                rows = {}
             if site not in self._overtaken:
                 break
+        held = self._readable(site, rows)
         for one in self._journal.pending(site):
-            _apply(one, rows)
-        self._known[site] = _readable(site, rows)
+            _apply(site, one, held)
+        self._known[site] = held
         if len(self._known) > _MOST_SITES:
             self._forget(next(iter(self._known)))
         if self._news.is_live:
             self._fresh.add(site)
+
+    def _readable(self, site: str, rows: Mapping[str, str]) -> dict[Key, Clearance]:
+        """Return what can be read, and report what cannot."""
+        found, faults = {}, []
+        for field, text in rows.items():
+            read = _try_to_read(site, field, text)
+            if isinstance(read, str):
+                faults.append(read)
+            else:
+                found[read[0]] = read[1]
+        if faults:
+            self._damage.report(self._scope.key("clearances", site), faults)
+        return found
+
+    def _count_damage(self) -> None:
+        self.fleet.on_damage()
 
     def known(self, site: str) -> Mapping[Key, Clearance]:
         return self._known.get(site, {})
@@ -159,41 +185,46 @@ class RedisStore:
 
     async def lease(self, key: Key, refused: str) -> Lease | Clearance:
         flight = blake2b(f"{key.site} {_field(key)}".encode(), digest_size=16).hexdigest()
-        while True:
-            # From before the question on, or the news could come between it and its answer.
-            self._flights[flight] = Waiters(reactor())
-            landing = self._flights[flight].join()
-            try:
-                call = self._link.call("claim", flight, self._scope.worker, key.site, _field(key), refused)
-                answer = await kept(call, lambda late: self._give_back(late, flight))
-                if answer[0] == "held":
-                    return self._found(key.site, _field(key), answer[1])
-                if answer[0] == "lease":
-                    return _RedisLease(self, flight, int(answer[1]))
-                error = await _bounded(landing, max(float(answer[1]), 0.0) / 1000 + _MARGIN_SECONDS)
-            except StoreAwayError:
-                if self.allows_offline:
-                    return Lease()
-                await self.fleet.back()
-                continue
-            except ScriptError as error:
-                raise store_fails(str(error)) from None
-            finally:
-                self._flights.pop(flight, None)
-            if error is not None:
-                raise error.shared()
+        claim = uuid.uuid4().hex
+        in_doubt = False  # the server may have given the lease, and this worker has not heard of it
+        try:
+            while True:
+                # From before the question on, or the news could come between it and its answer.
+                self._flights[flight] = Waiters(reactor())
+                landing = self._flights[flight].join()
+                try:
+                    call = self._link.call("claim", flight, claim, key.site, _field(key), refused)
+                    in_doubt = True
+                    answer = await call
+                    in_doubt = False
+                    if answer[0] == "held":
+                        return self._found(key.site, _field(key), answer[1])
+                    if answer[0] == "lease":
+                        return _RedisLease(self, flight, claim, int(answer[1]))
+                    error = await _bounded(landing, max(float(answer[1]), 0.0) + self._timings.margin)
+                except StoreAwayError:
+                    if self.allows_offline:
+                        return Lease()
+                    await self.fleet.back()
+                    continue
+                except ScriptError as error:
+                    raise store_fails(str(error)) from None
+                finally:
+                    self._flights.pop(flight, None)
+                if error is not None:
+                    raise error.shared()
+        finally:
+            if in_doubt:
+                self.land(flight, claim, None)
 
     def _found(self, site: str, field: str, text: str) -> Clearance:
         key, clearance = _read(site, field, text)
         self._known.setdefault(site, {})[key] = clearance
         return clearance
 
-    def _give_back(self, late: list[str], flight: str) -> None:
-        if late[0] == "lease":
-            self.land(flight, None)
-
-    def land(self, flight: str, error: CaptchaError | None) -> None:
-        self._journal.add("land", flight=flight, error=None if error is None else to_plain(error))
+    def land(self, flight: str, claim: str, error: CaptchaError | None) -> None:
+        """The solve of this lease is over."""
+        self._journal.add("land", flight=flight, claim=claim, error=None if error is None else to_plain(error))
 
     def _wake_flights(self) -> None:
         for flight in list(self._flights):
@@ -212,8 +243,8 @@ class RedisStore:
         self.fleet.reservations.news()
 
     def _heard(self, news: dict[str, Any]) -> None:
-        # What is no news of ours means nothing.
-        with suppress(ValueError, TypeError, LookupError, AttributeError):
+        # Others may publish anything there.
+        with suppress(ValueError, TypeError, LookupError, AttributeError, RecursionError):
             self._understand(news)
 
     def _understand(self, news: dict[str, Any]) -> None:
@@ -256,55 +287,47 @@ class RedisStore:
             return
         self._open = False
         self.fleet.close()
-        self._journal.add("bye", name=self._scope.run, account=self._scope.account)
+        self._journal.add("bye", run=self._scope.run, account=self._scope.account)
         try:
-            await within(_LEAVE_SECONDS, self._journal.written())
+            await within(self._timings.leave, self._journal.written())
         except DeferredTimeoutError:
             logger.warning("CAPSOLVER_STORE: Redis is away at the end of the crawl: what was not written yet is lost")
         closing = asyncio.gather(self._news.close(), self._link.close(), return_exceptions=True)
         with suppress(asyncio.TimeoutError):
-            await Deferred.fromFuture(asyncio.ensure_future(asyncio.wait_for(closing, COMMAND_SECONDS)))
+            await Deferred.fromFuture(asyncio.ensure_future(asyncio.wait_for(closing, self._timings.answer)))
 
     def close(self) -> None:
         """See :meth:`leave`."""
 
 
 class _RedisLease(Lease):
-    def __init__(self, store: RedisStore, flight: str, fence: int) -> None:
+    def __init__(self, store: RedisStore, flight: str, claim: str, fence: int) -> None:
         super().__init__(fence)
         self._store = store
         self._flight = flight
+        self._claim = claim
 
     def end(self, error: CaptchaError | None = None) -> None:
-        self._store.land(self._flight, error)
+        self._store.land(self._flight, self._claim, error)
 
 
 async def _bounded(landing: Deferred[CaptchaError | None], seconds: float) -> CaptchaError | None:
-    """What came of the solve of another worker. None where that has to be looked up: at the latest when it may be dead."""
+    """Return how the solve of another worker ended. None if that has to be looked up: at the latest when that worker may be dead."""
     try:
         return await within(seconds, landing)
     except DeferredTimeoutError:
         return None
 
 
-def _readable(site: str, rows: Mapping[str, str]) -> dict[Key, Clearance]:
-    """Without what somebody else has written there."""
-    found = {}
-    for field, text in rows.items():
-        with suppress(ValueError, TypeError, LookupError):
-            key, clearance = _read(site, field, text)
-            found[key] = clearance
-    return found
-
-
-def _apply(write: dict[str, Any], rows: dict[str, str]) -> None:
-    """What lua/apply.lua will do with the write."""
-    held = json.loads(rows.get(write["field"], "null"))
+def _apply(site: str, write: dict[str, Any], held: dict[Key, Clearance]) -> None:
+    """Do what lua/apply.lua will do with the write."""
+    key = _key(site, write["field"])
+    there = held.get(key)
     if write["op"] == "drop":
-        if held is not None and held["id"] == write["id"]:
-            del rows[write["field"]]
-    elif held is None or (held["fence"], held["solved_at"]) <= (write["fence"], write["solved_at"]):
-        rows[write["field"]] = write["text"]
+        if there is not None and there.id == write["id"]:
+            del held[key]
+    elif there is None or (there.fence, there.solved_at) <= (write["fence"], write["solved_at"]):
+        held[key] = _read(site, write["field"], write["text"])[1]
 
 
 def _field(key: Key) -> str:
@@ -312,7 +335,14 @@ def _field(key: Key) -> str:
 
 
 def _key(site: str, field: str) -> Key:
-    return Key(site, *json.loads(field))
+    """Raises ValueError."""
+    try:
+        parts = json.loads(field)
+    except (ValueError, RecursionError):
+        parts = None
+    if not isinstance(parts, list) or len(parts) != 5 or not all(isinstance(part, str) for part in parts):
+        raise ValueError("no key of a clearance")
+    return Key(site, *parts)
 
 
 def _text(clearance: Clearance) -> str:
@@ -330,5 +360,35 @@ def _text(clearance: Clearance) -> str:
 
 
 def _read(site: str, field: str, text: str) -> tuple[Key, Clearance]:
-    values = {"user_agent": None, **json.loads(text)}
-    return _key(site, field), Clearance(**values)
+    """Read what :func:`_text` has written. Raises ValueError: it is the same that lua/prelude.lua takes for no clearance."""
+    key = _key(site, field)
+    try:
+        values = json.loads(text)
+        clearance = Clearance(**{"user_agent": None, **values})
+        fine = (
+            all(isinstance(one, str) for one in (clearance.id, clearance.host))
+            and isinstance(clearance.cookies, dict)
+            and all(isinstance(one, str) for one in clearance.cookies.values())
+            and isinstance(clearance.user_agent, (str, type(None)))
+            and isinstance(clearance.secure, bool)
+            and _is_number(clearance.solved_at)
+            and (clearance.expires is None or _is_number(clearance.expires))
+            and _is_number(clearance.fence)
+        )
+    except (ValueError, TypeError, RecursionError):
+        fine = False
+    if not fine:
+        raise ValueError("no clearance")
+    return key, clearance
+
+
+def _try_to_read(site: str, field: str, text: str) -> tuple[Key, Clearance] | str:
+    """Return what :func:`_read` returns, or what is wrong."""
+    try:
+        return _read(site, field, text)
+    except ValueError:
+        return f"{shown(field)} is no clearance"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 2**53

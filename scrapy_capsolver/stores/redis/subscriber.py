@@ -1,4 +1,4 @@
-"""What the other workers tell, as it happens."""
+"""The news that the other workers publish."""
 
 from __future__ import annotations
 
@@ -9,30 +9,35 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
 
-from scrapy_capsolver.stores.redis.connection import COMMAND_SECONDS, client_of
+from scrapy_capsolver.stores.redis.connection import client_of
+from scrapy_capsolver.stores.redis.waiting import end_
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from scrapy_capsolver.stores.redis.address import Address
-
-_AGAIN_SECONDS = 0.5
-_QUIET_SECONDS = 5.0  # after which the server is asked whether it is there still
+    from scrapy_capsolver.stores.redis.timings import Timings
 
 
 class News:
-    """``heard`` is called with each message; ``gap`` where some may have been missed, from now on or until now."""
+    """Call ``heard`` with each message, and ``gap`` if some may have been missed, from now on or until now."""
 
     def __init__(
-        self, address: Address, channel: str, heard: Callable[[dict[str, Any]], None], gap: Callable[[], None]
+        self,
+        address: Address,
+        channel: str,
+        timings: Timings,
+        heard: Callable[[dict[str, Any]], None],
+        gap: Callable[[], None],
     ) -> None:
-        self._client = client_of(address)
+        self._client = client_of(address, timings.answer)
+        self._timings = timings
         self._channel = channel
         self._heard = heard
         self._gap = gap
         self._listening: asyncio.Task[None] | None = None
         self.is_live = False
-        """Nothing is missed."""
+        """True while no message is missed."""
 
     def open(self) -> None:
         self._listening = asyncio.get_running_loop().create_task(self._listen())
@@ -46,12 +51,12 @@ class News:
             if self.is_live:
                 self.is_live = False
                 self._gap()
-            await asyncio.sleep(_AGAIN_SECONDS)
+            await asyncio.sleep(self._timings.retry)
 
     async def _follow(self, subscription: Any) -> None:
         asked = False
         while True:
-            message = await subscription.get_message(timeout=COMMAND_SECONDS if asked else _QUIET_SECONDS)
+            message = await subscription.get_message(timeout=self._timings.answer if asked else self._timings.quiet)
             if message is None:
                 if asked:
                     return  # it does not answer
@@ -68,7 +73,7 @@ class News:
     def _read(self, text: str) -> None:
         try:
             news = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             news = None
         if isinstance(news, dict):
             self._heard(news)
@@ -76,6 +81,5 @@ class News:
     async def close(self) -> None:
         self.is_live = False
         if self._listening is not None:
-            self._listening.cancel()
-            await asyncio.gather(self._listening, return_exceptions=True)
+            await end_(self._listening)
         await self._client.aclose()

@@ -1,14 +1,16 @@
-"""Waiting: for so long at the most, and for an answer that somebody must hear, also where nobody waits for it any more."""
+"""Waiting for a bounded time, and for an answer that matters even if its caller has been cancelled."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from twisted.python.failure import Failure
 
     from scrapy_capsolver.solving.clock import Clock
 
@@ -23,19 +25,28 @@ def reactor() -> Clock:
 
 
 def within(seconds: float, waiting: Deferred[T]) -> Deferred[T]:
-    """Fails with Twisted's TimeoutError where ``waiting`` has not fired by then."""
+    """Fail with Twisted's TimeoutError if ``waiting`` has not fired by then."""
     return waiting.addTimeout(seconds, cast("Any", reactor()))
 
 
-def kept(answer: Deferred[T], late: Callable[[T], None]) -> Deferred[T]:
-    """Fires as ``answer`` does. It may be cancelled, and what comes then is given to ``late``."""
+async def end_(task: asyncio.Task[Any]) -> None:
+    """Cancel a task of asyncio, and wait for its end. One cancellation may get lost: Python's ``wait_for`` swallows it if what it waits for
+    ends in the same moment, before 3.12.
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=0.05)
+
+
+def kept(answer: Deferred[T], late: Callable[[T | Failure], None]) -> Deferred[T]:
+    """Fire as ``answer`` does. May be cancelled; ``late`` is then called with the answer, or the failure, when it comes."""
     waiting: Deferred[T] = Deferred()
 
     def heard(outcome: Any) -> None:
-        if not waiting.called:
-            waiting.callback(outcome)
-        elif not isinstance(outcome, Failure):
+        if waiting.called:
             late(outcome)
+        else:
+            waiting.callback(outcome)
 
     answer.addBoth(heard)
     return waiting

@@ -1,37 +1,49 @@
--- The server has forgotten limits (it was restarted, failed over, or had to make room): what this worker knows of them.
--- ARGV: prefix, worker, key, generation, run with instance, run, window, grace, totals as JSON {field: number}, own tasks under way as
--- JSON {id: task}
-local worker, limits = ARGV[2], ARGV[3]
-local totals, open = cjson.decode(ARGV[9]), cjson.decode(ARGV[10])
-local current, seconds = limits_of(ARGV[5], ARGV[6], ARGV[7])
-if limits ~= current then
-    return ''  -- of an hour or a day that is over
-end
-local generation = redis.call('HGET', limits, 'generation')
-local lost = not generation
-if lost then
-    generation = ARGV[4]
-    redis.call('HSET', limits, 'generation', generation)
-end
-for field, total in pairs(totals) do
-    if tonumber(redis.call('HGET', limits, field) or 0) < total then
-        redis.call('HSET', limits, field, whole(total))
-        lost = true
+-- The server has forgotten limits (it was restarted, failed over, had to make room, or they were damaged), or took this worker for dead:
+-- what it knows of the limits, and its tasks under way.
+-- ARGV: key of the limits, generation for them if they have none, generation and version that are known, run with instance, run, window,
+-- seconds for which they are then held, totals as JSON {field: number}, own tasks under way as JSON {id: task}
+-- Answers the generation; "" if the limits are of an hour or a day that is over
+local limits, generation, known, version = ARGV[5], ARGV[6], ARGV[7], tonumber(ARGV[8])
+local current, seconds = limits_of(ARGV[9], ARGV[10], ARGV[11])
+local answer = ''
+if limits == current and try('HLEN', limits) then
+    local lost = false
+    answer = try('HGET', limits, 'generation')
+    if not answer then
+        lost, answer = true, generation
+        try('HSET', limits, 'generation', generation)
     end
+    -- In the same generation, a state with a higher version has all that this worker has seen. Else the most counts.
+    local reached = count_in(limits, 'version') or 0
+    if answer ~= known or reached < version then
+        for field, total in pairs(cjson.decode(ARGV[13])) do
+            if (count_in(limits, field) or 0) < total then
+                lost = true
+                try('HSET', limits, field, whole(total))
+            end
+        end
+        if reached < version then
+            try('HSET', limits, 'version', whole(version))
+        end
+    end
+    if lost then  -- until the others have said what they know, nobody takes anything
+        try('HSET', limits, 'hold', tostring(now + tonumber(ARGV[12])))
+    end
+    try('EXPIRE', limits, seconds)
 end
-if lost then  -- until the others have said what they know, nobody takes anything
-    redis.call('HSET', limits, 'hold', tostring(now + tonumber(ARGV[8])))
-end
-for id, task in pairs(open) do
+for id, task in pairs(cjson.decode(ARGV[14])) do
+    task = described(task)
+    task.created = math.min(task.created, now)
     local found = task_of(id)
     if not found then
-        own(id, task, worker)
+        own(id, task)
         keep_task(id, task)
+        found = task
+    elseif found.state == 'left' and not found.paid then
+        take(id, found, task.state)
     end
-    if not found or (found.state ~= 'over' and found.worker == worker) then
-        redis.call('HSET', limits .. ':open', id, cjson.encode({worker, task.nano, task.site}))
+    if found.worker == WORKER and found.state ~= 'over' and found.limits ~= '' then
+        under_way(id, found)
     end
 end
-redis.call('EXPIRE', limits, seconds)
-redis.call('EXPIRE', limits .. ':open', seconds)
-return generation
+return done(answer)

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from twisted.internet.defer import Deferred
 
     from scrapy_capsolver.errors import CaptchaError
     from scrapy_capsolver.stores.redis.cluster import Fleet
@@ -94,6 +96,69 @@ class Spend:
     nano_usd: int
 
 
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """The part of the limits that one task takes, from before it is created until its end is known."""
+
+    id: str
+    site: str
+    nano_usd: int
+    """Its price; 0 if that is not known."""
+    task: str = ""
+    """CapSolver's id, once it is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """What earlier runs of a crawl have used of its limits, ``left`` and ``lost`` included."""
+
+    solves: int = 0
+    nano_usd: int = 0
+    sites: Mapping[str, int] = field(default_factory=dict)
+    """Solves by site."""
+    left: Sequence[Reserved] = ()
+    """Tasks that were open when their run ended: this one may go on with them."""
+    lost: Sequence[Reserved] = ()
+    """Tasks that were being created when their run was killed: perhaps there are none."""
+
+
+class LimitJournal(Protocol):
+    """Where a crawl writes down what it uses of its limits, so that they hold although it may be killed.
+
+    Its methods do not raise.
+    """
+
+    @property
+    def is_away(self) -> bool:
+        """It cannot be written."""
+
+    @property
+    def away_seconds(self) -> float:
+        """For how long; 0 if it can."""
+
+    @property
+    def trouble(self) -> str:
+        """Why."""
+
+    def load(self) -> Deferred[Used]:
+        """Return what earlier runs have used, as soon as it can be read. From here on it counts for this run."""
+
+    def reserve(self, one: Reserved, *, again: bool = False) -> Deferred[None]:
+        """Write this down. Fires when it is on disk, and not before; may be cancelled. ``again``: it may be there already."""
+
+    def opened(self, reservation: str, task: str) -> None:
+        """Note that CapSolver has given the task an id."""
+
+    def settle(self, one: Reserved, *, charged: bool) -> None:
+        """Note that the end of the task is known."""
+
+    async def end(self) -> None:
+        """Note that the run has ended by itself. Everything else has been called before."""
+
+    def close(self) -> None:
+        """Release what is held. The store has been closed before."""
+
+
 class Alone:
     """The part of a store that it has for other workers, where there are none."""
 
@@ -102,6 +167,10 @@ class Alone:
 
     def open(self) -> None:
         """See :class:`Store`."""
+
+    def journal(self, crawl: str) -> LimitJournal | None:
+        """See :class:`Store`."""
+        return None
 
     async def lease(self, key: Key, refused: str) -> Lease | Clearance:
         """See :class:`Store`."""
@@ -130,6 +199,12 @@ class Store(Protocol):
 
     def open(self) -> None:
         """The crawl begins, and the event loop runs."""
+
+    def journal(self, crawl: str) -> LimitJournal | None:
+        """Return where this crawl's limits are kept, so that they hold if it is killed and started again under this name.
+
+        None: nowhere, or with ``fleet``.
+        """
 
     async def load(self, site: str) -> Mapping[Key, Clearance]:
         """All clearances of a site, expired ones perhaps among them. Not to be changed by the caller."""

@@ -81,6 +81,9 @@ class RedisStore:
         self._news.open()
         self.fleet.open()
 
+    def journal(self, crawl: str) -> None:
+        """Limits are kept on the server."""
+
     async def _came(self) -> None:
         await self.fleet.came_()
         # Not before the link counts as there.

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import time
 from collections import defaultdict
-from contextlib import contextmanager
 from dataclasses import astuple, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from scrapy_capsolver.stores.sqlite.limit_changes import LimitChanges
+from scrapy_capsolver.stores.sqlite.writer import Writer
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    import sqlite3
 
     from scrapy_capsolver.stores.base import Clearance, Key, Spend, TaskRow
 
@@ -47,6 +48,7 @@ class Changes:
     """What tasks of the file cost, by id: booked if the task is still open there."""
     spent: dict[tuple[str, str, str, str], tuple[int, int]] = field(default_factory=dict)
     """Tasks and nano-dollars by (spider, site, family, account)."""
+    limits: LimitChanges = field(default_factory=LimitChanges)
 
     def __bool__(self) -> bool:
         return any(getattr(self, name) for name in self.__dataclass_fields__)
@@ -89,6 +91,7 @@ class Changes:
         for row, (tasks, nano) in later.spent.items():
             before = self.spent.get(row, (0, 0))
             self.spent[row] = (before[0] + tasks, before[1] + nano)
+        self.limits.absorb(later.limits)
 
     def overlay(self, site: str, rows: dict[Key, Clearance]) -> None:
         """Change ``rows``, a site's clearances as they are in the file, into what they will be."""
@@ -108,6 +111,7 @@ class Changes:
             f"{len(self.opened)} open tasks": len(self.opened),
             f"{len(self.saved)} clearances": len(self.saved),
             f"{len(self.deleted)} clearances that are refused": len(self.deleted),
+            "what limits count": bool(self.limits),
         }
         return ", ".join(text for text, number in parts.items() if number)
 
@@ -116,7 +120,8 @@ class Changes:
 
         Raises sqlite3.Error if the file cannot be written now.
         """
-        write = _Writer(connection)
+        write = Writer(connection)
+        self.limits.apply(write)
         write.each("a clearance", _DELETE, ((*astuple(key), one) for key, ids in self.deleted.items() for one in ids))
         write.each("a clearance", _SAVE, (_row(key, one) for key, one in self.saved.items()))
         write.each("a task", _OPEN_TASK, self.opened.values())
@@ -127,38 +132,6 @@ class Changes:
                     connection.execute(_SPEND, astuple(entry))
         write.each("an entry of the ledger", _SPEND, ((*row, *sums) for row, sums in self.spent.items()))
         return write.refused
-
-
-class _Writer:
-    """Runs statements, and notes those that fail for what they hold."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-        self.refused: list[tuple[str, Exception]] = []
-
-    def each(self, kind: str, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
-        for row in rows:
-            with self.tried(kind):
-                self._connection.execute(statement, row)
-
-    @contextmanager
-    def tried(self, kind: str) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, ValueError, OverflowError) as error:
-            if is_of_the_file(error):
-                raise
-            self.refused.append((kind, error))
-
-
-def is_of_the_file(error: Exception) -> bool:
-    """Return whether the file, and not what was to be written into it, is the cause: it may be over later.
-
-    Python 3.10 has no error codes, so the texts of sqlite3ErrStr() decide.
-    """
-    if isinstance(error, sqlite3.OperationalError):
-        return not str(error).startswith(("no such ", "table "))
-    return type(error) is sqlite3.DatabaseError
 
 
 def _row(key: Key, clearance: Clearance) -> tuple[Any, ...]:

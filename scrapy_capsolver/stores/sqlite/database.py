@@ -21,8 +21,9 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.defer import TimeoutError as DeferredTimeoutError
 from twisted.python.failure import Failure
 
-from scrapy_capsolver.stores.sqlite.changes import Changes, is_of_the_file
+from scrapy_capsolver.stores.sqlite.changes import Changes
 from scrapy_capsolver.stores.sqlite.files import connect, is_lock, look_at
+from scrapy_capsolver.stores.sqlite.writer import is_of_the_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,7 +44,7 @@ class Database:
     def __init__(self, path: str, name: str) -> None:
         """Raise :class:`~scrapy_capsolver.stores.StoreError` if the file cannot be used."""
         look_at(path)
-        self._path = path
+        self.path = path
         self._name = name
         self._connection: sqlite3.Connection | None = None
         self._place: tuple[int, int] | None = None  # device and inode
@@ -210,7 +211,7 @@ class Database:
         except Exception as error:  # noqa: BLE001 - it is for who asked
             if not self._unreadable and not self._reported:
                 self._unreadable = True
-                self._say(logging.WARNING, f"{self._path} cannot be read: {error}")
+                self._say(logging.WARNING, f"{self.path} cannot be read: {error}")
             _in_the_reactor(_fire, [answer], Failure(error))
         else:
             self._unreadable = False
@@ -262,7 +263,7 @@ class Database:
         for kind, reason in refused:
             if kind not in self._refused:
                 self._refused.add(kind)
-                self._say(logging.ERROR, f"{kind} that {self._path} does not take is left out: {reason}")
+                self._say(logging.ERROR, f"{kind} that {self.path} does not take is left out: {reason}")
 
     def _transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
         connection = self._connect()
@@ -281,7 +282,7 @@ class Database:
         if self._connection is None:
             if self._place is not None:
                 self._check_place()
-            self._connection = connect(self._path)
+            self._connection = connect(self.path)
             self._place = self._where()
         return self._connection
 
@@ -292,7 +293,7 @@ class Database:
 
     def _where(self) -> tuple[int, int] | None:
         try:
-            found = os.stat(self._path)
+            found = os.stat(self.path)
         except FileNotFoundError:
             return None
         return found.st_dev, found.st_ino
@@ -313,7 +314,7 @@ class Database:
             self._failing_since = time.monotonic()
         if not self._reported and not (is_lock(error) and self.away_seconds < _PATIENCE):
             self._reported = True
-            text = f"{self._path} cannot be written, so what comes waits in memory until it can: {error}"
+            text = f"{self.path} cannot be written, so what comes waits in memory until it can: {error}"
             self._say(logging.WARNING, text)
 
     def _succeeded(self) -> None:
@@ -321,7 +322,7 @@ class Database:
         self._failing_since = None
         if self._reported:
             self._reported = False
-            self._say(logging.INFO, f"{self._path} can be written again: it has all that waited")
+            self._say(logging.INFO, f"{self.path} can be written again: it has all that waited")
 
     def _say(self, level: int, text: str) -> None:
         # In the reactor's thread, which counts what is logged.

@@ -41,6 +41,13 @@ _TABLES = {
         id TEXT NOT NULL, host TEXT NOT NULL, cookies TEXT NOT NULL, agent TEXT, solved_at REAL NOT NULL, expires REAL,
         secure INTEGER NOT NULL,
         PRIMARY KEY (site, scope, family, proxy, user_agent, jar)""",
+    "runs": "id TEXT PRIMARY KEY, crawl TEXT NOT NULL",
+    "limits": """
+        run TEXT NOT NULL, site TEXT NOT NULL, solves INTEGER NOT NULL, nano_usd INTEGER NOT NULL,
+        PRIMARY KEY (run, site)""",
+    "reservations": """
+        id TEXT PRIMARY KEY, run TEXT NOT NULL, task TEXT NOT NULL, site TEXT NOT NULL, nano_usd INTEGER NOT NULL,
+        reserved REAL NOT NULL""",
 }
 _LEDGER = """
 SELECT spider, site, family, account, tasks, nano_usd FROM ledger

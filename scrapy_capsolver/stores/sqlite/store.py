@@ -18,12 +18,13 @@ from twisted.internet.defer import TimeoutError as DeferredTimeoutError
 from scrapy_capsolver.stores.base import Alone, Clearance, Key, Lease
 from scrapy_capsolver.stores.sqlite.database import Database
 from scrapy_capsolver.stores.sqlite.files import TASK_SECONDS
+from scrapy_capsolver.stores.sqlite.journal import StoreJournal
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Mapping
 
-    from scrapy_capsolver.stores.base import Spend, TaskRow
+    from scrapy_capsolver.stores.base import LimitJournal, Spend, TaskRow
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +61,9 @@ class SQLiteStore(Alone):
         self.database.insist(_tidy).addErrback(
             lambda failure: logger.error("%s: what is old could not be removed: %s", SETTING, failure.value)
         )
+
+    def journal(self, crawl: str) -> LimitJournal:
+        return StoreJournal(self.database, crawl)
 
     # Clearances
 

@@ -87,7 +87,7 @@ class CapSolverUnavailableError(CaptchaError):
 
 
 class CaptchaStoreError(CaptchaError):
-    """Redis, which ``CAPSOLVER_STORE`` names, is away: without it nobody knows what the other workers spend."""
+    """The store, or the ``JOBDIR``, is away in which limits are counted: without it a limit could be overshot."""
 
 
 class CaptchaTimeoutError(CaptchaError):
@@ -114,6 +114,12 @@ def store_away(seconds: float) -> CaptchaStoreError:
     return CaptchaStoreError(
         f"Redis, which CAPSOLVER_STORE names, did not come back within {seconds:g} s (CAPSOLVER_TIMEOUT); no task was created "
         "meanwhile"
+    )
+
+
+def journal_away(name: str, why: str) -> CaptchaStoreError:
+    return CaptchaStoreError(
+        f"{name} cannot be written ({why}), so a limit of yours could be overshot after a crash: no task was created"
     )
 
 

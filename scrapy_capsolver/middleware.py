@@ -65,7 +65,7 @@ from scrapy_capsolver.report.recorder import Recorder
 from scrapy_capsolver.settings import SettingError, is_enabled, read_settings, unknown_settings
 from scrapy_capsolver.solving.job import Job, ResumeToken
 from scrapy_capsolver.solving.ledger import Receipt, TaskScope
-from scrapy_capsolver.stores import StoreError, is_redis, shown
+from scrapy_capsolver.stores import StoreError, is_redis
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -129,7 +129,7 @@ class CapSolverMiddleware:
         try:
             self._capsolver = Service(crawler, self.settings, self._count, self._recorder)
         except StoreError as error:
-            raise NotConfigured(f"CAPSOLVER_STORE is {shown(self.settings.store)!r}: {error}") from None
+            raise NotConfigured(str(error)) from None
         self._outcomes = self._capsolver.outcomes
         self.manual_solver = ManualSolver(crawler, self.settings, self._capsolver, self._report, self._flags)
         identity = ClientIdentity(crawler, self.settings.api_key, self.settings.egress)

@@ -71,6 +71,10 @@ class CapSolverSettings:
     report: str = ""
 
     @property
+    def has_limit(self) -> bool:
+        return any(limit is not None for limit in (self.max_solves, self.max_solves_per_domain, self.budget))
+
+    @property
     def api_on_loopback(self) -> bool:
         return is_loopback(urlsplit(self.api_url).hostname or "")
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from scrapy_capsolver.solving.breaker import Breaker
     from scrapy_capsolver.solving.clock import Clock
     from scrapy_capsolver.solving.solver import Solver
+    from scrapy_capsolver.stores.base import LimitJournal
     from scrapy_capsolver.stores.redis.cluster import Fleet
     from scrapy_capsolver.stores.redis.limits import SharedLimits
     from scrapy_capsolver.stores.redis.reservations import Left
@@ -35,11 +36,12 @@ def scope_of(settings: CapSolverSettings, spider: str) -> Scope | None:
 def limits_of(
     settings: CapSolverSettings,
     fleet: Fleet | None,
+    journal: LimitJournal | None,
     clock: Clock,
     exhausted: Callable[[str], None],
     count: Callable[[str, float], None],
 ) -> Limits | SharedLimits:
-    """This crawl's own, or those of the fleet."""
+    """Return this crawl's own, kept in the journal, or those of the fleet."""
     own: dict[str, Any] = {
         "max_solves": settings.max_solves,
         "max_solves_per_domain": settings.max_solves_per_domain,
@@ -47,7 +49,7 @@ def limits_of(
         "exhausted": exhausted,
     }
     if fleet is None:
-        return Limits(clock, **own)
+        return Limits(clock, journal=journal, patience=settings.timeout, **own)
     from scrapy_capsolver.stores.redis.limits import SharedLimits  # noqa: PLC0415 - it loads redis-py, an extra
 
     return SharedLimits(fleet, allowance=settings.offline_solves, count=count, **own)

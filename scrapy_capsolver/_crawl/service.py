@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from scrapy.utils.defer import maybe_deferred_to_future
-from twisted.internet.defer import CancelledError, Deferred, fail
+from twisted.internet.defer import CancelledError, Deferred, fail, gatherResults
 from twisted.internet.task import LoopingCall
 
 from scrapy_capsolver._compat.engine import close_spider, is_stopping
@@ -28,7 +28,7 @@ from scrapy_capsolver.solving.outcomes import Outcomes
 from scrapy_capsolver.solving.site_breaker import SiteStops
 from scrapy_capsolver.solving.slow_start import SlowStart
 from scrapy_capsolver.solving.solver import Solved, Solver
-from scrapy_capsolver.stores import open_store
+from scrapy_capsolver.stores import StoreError, open_journal, open_store, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from scrapy_capsolver.solving.clock import Clock
     from scrapy_capsolver.solving.job import Job
     from scrapy_capsolver.solving.observer import Observer
+    from scrapy_capsolver.stores.base import LimitJournal
 
     T = TypeVar("T")
 
@@ -47,7 +48,6 @@ logger = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.25  # between looks at whether the crawl is stopping
 _CLOSE_SECONDS = 0.5  # to tell CapSolver the last, and then for connections that will not close (Twisted issue 7738)
-_STATE_KEY = "capsolver"  # in ``spider.state``, which Scrapy keeps from one run of a crawl to the next, with a JOBDIR
 
 
 class Service:
@@ -77,12 +77,16 @@ class Service:
             clock=self._clock,
         )
         spider = getattr(crawler.spider, "name", None) or ""
-        self._store = store = open_store(settings.store, scope_of(settings, spider))
+        try:
+            self._store = store = open_store(settings.store, scope_of(settings, spider))
+        except StoreError as error:
+            raise StoreError(f"CAPSOLVER_STORE is {shown(settings.store)!r}: {error}") from None
         self._breaker = breaker = Breaker(self._clock, count)
         stops = SiteStops(settings.max_rejections, count)
         slow_start = SlowStart(self._clock, stops)
         self._account = Account(self._client, self._clock, breaker, count)
-        self._limits = limits_of(settings, store.fleet, self._clock, self._exhausted, count)
+        self._journal = None if store.fleet is not None else self._open_journal(spider)
+        self._limits = limits_of(settings, store.fleet, self._journal, self._clock, self._exhausted, count)
         self._ledger = Ledger(spider, {**PRICES, **settings.prices}, store, count, observer)
         self._solver = Solver(
             self._client,
@@ -114,11 +118,27 @@ class Service:
         self._count = count
         self._cutting_off: Any = None
         self._closes = False
-        self._resumed = False
+
+    def _open_journal(self, spider: str) -> LimitJournal | None:
+        """Return where limits are kept over runs of this crawl: in its ``JOBDIR``, else in its store; None if it has neither.
+
+        Raises :class:`~scrapy_capsolver.stores.StoreError` if that cannot be used and a limit is set.
+        """
+        folder = self._crawler.settings["JOBDIR"]
+        if not folder:
+            return self._store.journal(f"{self._settings.run}/{spider}")
+        try:
+            return open_journal(str(folder))
+        except StoreError as error:
+            if self._settings.has_limit:
+                raise StoreError(f"JOBDIR, where limits are counted: {error}") from None
+            logger.warning("JOBDIR: solves are not counted for later runs: %s", error)
+            return None
 
     def open(self, snapshot: Callable[[], Record | None]) -> None:
         """The crawl begins: join the other workers, who are shown the ``snapshot``, and ask for the balance."""
         self._store.open()
+        self._limits.open(self._ledger.lost)
         if self._coordinator is not None:
             self._coordinator.open(snapshot)
         self._account.ask()
@@ -129,7 +149,6 @@ class Service:
 
     def solve(self, job: Job) -> Deferred[Solved]:
         """See :meth:`Solver.solve`; to be waited for with :meth:`wait`."""
-        self._resume_limits()
         if self.is_stopping():
             return fail(CaptchaCancelledError("not tried: the crawl is stopping", open_task=plain(job.resume)))
         return self._solver.solve(job)
@@ -173,7 +192,6 @@ class Service:
 
     def adopt(self, note: dict[str, Any]) -> None:
         """A request brings an open task from an earlier run of this crawl."""
-        self._resume_limits()
         self._solver.adopt(ResumeToken.of(note))
 
     def carry_over(self, note: dict[str, Any]) -> None:
@@ -202,14 +220,6 @@ class Service:
         for solving in waiting:
             solving.cancel()
 
-    def _resume_limits(self) -> None:
-        """Have the limits go on where an earlier run of this crawl ended. Not when the spider is opened: its state comes then."""
-        if not self._resumed:
-            self._resumed = True
-            state = getattr(self._crawler.spider, "state", None)
-            if isinstance(state, dict):
-                self._limits.keep_in(state, _STATE_KEY)
-
     def _cut_off(self) -> None:
         """Settle the accounts when the reactor stops before the crawl has, as at a second Ctrl-C.
 
@@ -219,6 +229,10 @@ class Service:
         self._solver.cut_off()
         self.outcomes.close(cut_off=True)
         self._ledger.close(cut_off=True)
+        # What was written to a file until here stays; this run has not ended by itself, so its limits go on counting.
+        self._store.close()
+        if self._journal is not None:
+            self._journal.close()
 
     async def close(self) -> None:
         """Give up what is left, settle the accounts, and close the connections."""
@@ -250,5 +264,9 @@ class Service:
         """All is settled: say so to the other workers, with what the report is to say of this one."""
         if self._coordinator is not None and record is not None:
             self._coordinator.show(record, finished=True)
-        await maybe_deferred_to_future(Deferred.fromCoroutine(self._store.leave()))
+        ending = [] if self._journal is None else [Deferred.fromCoroutine(self._journal.end())]
+        ending.append(Deferred.fromCoroutine(self._store.leave()))
+        await maybe_deferred_to_future(gatherResults(ending))
         self.clearances.close()
+        if self._journal is not None:
+            self._journal.close()

@@ -17,10 +17,11 @@ from scrapy_capsolver.solving.observer import NullObserver
 from scrapy_capsolver.stores.base import Spend, TaskRow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from scrapy_capsolver.solving.observer import Observer
     from scrapy_capsolver.stores import Store
+    from scrapy_capsolver.stores.base import Reserved
 
 logger = logging.getLogger(__name__)
 
@@ -145,6 +146,12 @@ class Ledger:
         self._waste(receipt, reason)
         if receipt.nano is not None:
             self._count("possible_cost_usd", receipt.nano / NANO)
+
+    def lost(self, tasks: Iterable[Reserved]) -> None:
+        """Book what an earlier run of the crawl was creating when it was killed. It is no part of this one's stats."""
+        for one in tasks:
+            entry = Spend(self._spider, one.site, one.family, "possibly_paid", 1, one.nano_usd)
+            self._keep(self._store.spend(entry, closes=""))
 
     def wasted(self, receipt: Receipt, reason: str) -> None:
         """It was paid, and its solution was of no use."""

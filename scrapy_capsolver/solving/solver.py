@@ -19,7 +19,6 @@ from scrapy_capsolver.errors import (
     CaptchaError,
     CaptchaTimeoutError,
     UnsolvableCaptchaError,
-    store_away,
 )
 from scrapy_capsolver.solving.clock import Lasting, sleep
 from scrapy_capsolver.solving.deadline import Deadline
@@ -173,7 +172,7 @@ class Solver:
             if not job.timed_out:
                 raise
             if not job.attempts and self._limits.is_away:
-                raise store_away(self._timeout) from None
+                raise self._limits.away() from None
             never = not job.attempts and self._breaker.is_unreachable
             raise (CapSolverUnavailableError if never else CaptchaTimeoutError)(
                 f"{'CapSolver cannot be reached' if never else 'no solution'} within {self._timeout:g} s (CAPSOLVER_TIMEOUT)",
@@ -226,8 +225,7 @@ class Solver:
         if note.mark != job.mark(task) or age >= MAX_AGE or note.queries >= MAX_QUERIES:
             self._ledger.unknown(note.receipt, "abandoned")
             return False
-        self._limits.give_back(note.receipt)
-        self._limits.take(note.receipt)
+        self._limits.resume(note.receipt)
         self._resume(job, note)
         return True
 
@@ -314,6 +312,7 @@ class Solver:
             self._count("tasks", 1)
             job.receipt = replace(receipt, task=reply.task_id or "")
             if not reply.complete:
+                self._limits.opened(job.receipt)
                 self._ledger.opened(job.receipt)
                 job.open_task = OpenTask(task["type"], job.receipt.task, self._clock.seconds())
                 job.open_mark = job.mark(task)
@@ -429,7 +428,7 @@ class Solver:
     def _leave(self, job: Job) -> None:
         """The solve is over. A task that is open now has its result asked for in the next run, or is abandoned."""
         if job.receipt is not None and job.open_task is not None:
-            self._limits.settle(job.receipt, charged=True)
+            self._limits.leave(job.receipt)
         else:
             self._give_up(job)
 
@@ -452,7 +451,7 @@ class Solver:
         if note.receipt.task not in self._adopted and not self._limits.is_shared:
             self._adopted.add(note.receipt.task)
             self._ledger.adopted(note.receipt)
-            self._limits.charge(note.receipt)
+            self._limits.adopt(note.receipt)
 
     async def watch(self, note: ResumeToken) -> Reply | None:
         """What becomes of a task that nobody waits for any more; None where CapSolver does not tell."""
@@ -463,9 +462,7 @@ class Solver:
 
     def carry_over(self, task_id: str) -> None:
         """The next run takes care of this task."""
-        receipt = self._ledger.carried(task_id)
-        if receipt is not None:
-            self._limits.give_back(receipt)
+        self._ledger.carried(task_id)
 
 
 def _solved_at(solution: Mapping[str, Any]) -> float:

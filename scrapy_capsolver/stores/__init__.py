@@ -11,7 +11,7 @@ from scrapy_capsolver.stores.memory import MemoryStore
 from scrapy_capsolver.stores.redis import look_at_redis, open_redis
 from scrapy_capsolver.stores.redis.address import is_redis, shown
 from scrapy_capsolver.stores.redis.scope import Scope
-from scrapy_capsolver.stores.sqlite import SQLiteStore, read_ledger
+from scrapy_capsolver.stores.sqlite import SQLiteStore, open_journal, read_ledger
 
 __all__ = [
     "MEMORY",
@@ -27,6 +27,7 @@ __all__ = [
     "TaskRow",
     "is_redis",
     "look_at_redis",
+    "open_journal",
     "open_store",
     "read_ledger",
     "shown",

@@ -102,6 +102,7 @@ class Reserved:
 
     id: str
     site: str
+    family: str
     nano_usd: int
     """Its price; 0 if that is not known."""
     task: str = ""
@@ -127,6 +128,10 @@ class LimitJournal(Protocol):
 
     Its methods do not raise.
     """
+
+    @property
+    def name(self) -> str:
+        """The setting that leads to it."""
 
     @property
     def is_away(self) -> bool:

@@ -20,20 +20,20 @@ from scrapy_capsolver.stores.base import Reserved
 from scrapy_capsolver.stores.sqlite import journal as journal_module
 from scrapy_capsolver.stores.sqlite.changes import Changes
 from scrapy_capsolver.stores.sqlite.files import prepare
-from scrapy_capsolver.stores.sqlite.journal import JobJournal
+from scrapy_capsolver.stores.sqlite.journal import open_journal
 from scrapy_capsolver.stores.sqlite.running import RunLock
 from tests.stores.opened import do, fired
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-ONE, TWO = Reserved("1", "one.example", 800), Reserved("2", "two.example", 1200)
+ONE, TWO = Reserved("1", "one.example", "turnstile", 800), Reserved("2", "two.example", "turnstile", 1200)
 
 
 @asynccontextmanager
 async def job_run(folder: Path) -> AsyncIterator[tuple[Any, Any]]:
     """A run with this JOBDIR, and what it finds; it is killed if an exception ends it."""
-    journal = JobJournal(str(folder))
+    journal = open_journal(str(folder))
     found = await fired(journal.load())
     try:
         yield journal, found
@@ -66,13 +66,13 @@ async def used_by(run: Callable[[Path], Any], folder: Path, *, killed: bool = Fa
         async with run(folder) as (journal, _):
             await fired(journal.reserve(ONE))
             journal.opened(ONE.id, "t1")
-            journal.settle(Reserved(ONE.id, ONE.site, ONE.nano_usd, "t1"), charged=True)
+            journal.settle(Reserved(ONE.id, ONE.site, "turnstile", ONE.nano_usd, "t1"), charged=True)
             await fired(journal.reserve(TWO))
             journal.opened(TWO.id, "t2")
-            await fired(journal.reserve(Reserved("3", "two.example", 5)))
+            await fired(journal.reserve(Reserved("3", "two.example", "turnstile", 5)))
             if killed:
                 raise KilledError
-            journal.settle(Reserved("3", "two.example", 5), charged=False)
+            journal.settle(Reserved("3", "two.example", "turnstile", 5), charged=False)
 
 
 @deferred_f_from_coro_f
@@ -82,7 +82,7 @@ async def test_a_jobdir_knows_what_its_runs_used(tmp_path: Path) -> None:
         async with job_run(tmp_path) as (_, found):
             assert (found.solves, found.nano_usd) == (2, 2000)
             assert found.sites == {"one.example": 1, "two.example": 1}
-            assert list(found.left) == [Reserved("2", "two.example", 1200, "t2")]
+            assert list(found.left) == [Reserved("2", "two.example", "turnstile", 1200, "t2")]
             assert list(found.lost) == []
 
 
@@ -172,7 +172,7 @@ async def test_many_at_once_are_few_transactions(tmp_path: Path) -> None:
         database, transactions = journal._database, []
         transact = database._transact
         database._transact = lambda work: (transactions.append(work), transact(work))[1]
-        reserving = [journal.reserve(Reserved(str(n), "one.example", 1)) for n in range(200)]
+        reserving = [journal.reserve(Reserved(str(n), "one.example", "turnstile", 1)) for n in range(200)]
         for one in reserving:
             await fired(one)
         assert 0 < len(transactions) < 50
@@ -184,14 +184,14 @@ from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import react
 from scrapy_capsolver.stores import SQLiteStore
 from scrapy_capsolver.stores.base import Reserved
-from scrapy_capsolver.stores.sqlite.journal import JobJournal
+from scrapy_capsolver.stores.sqlite.journal import open_journal
 
 async def main():
     folder = sys.argv[1]
-    journal = JobJournal(folder) if sys.argv[2] == "job" else SQLiteStore(f"{folder}/c").journal("project/spider")
+    journal = open_journal(folder) if sys.argv[2] == "job" else SQLiteStore(f"{folder}/c").journal("project/spider")
     await journal.load()
     for n in range(7):
-        await journal.reserve(Reserved(f"killed{n}", "one.example", 10))
+        await journal.reserve(Reserved(f"killed{n}", "one.example", "turnstile", 10))
     os.kill(os.getpid(), 9)
 
 react(lambda _: ensureDeferred(main()))
@@ -217,7 +217,7 @@ async def test_a_process_that_kills_itself_has_written_it(where: str, tmp_path: 
 def test_a_journal_that_is_none_is_said_so(tmp_path: Path) -> None:
     (tmp_path / "capsolver.sqlite").write_bytes(b"something else" * 100)
     with pytest.raises(StoreError, match="cannot be used as an SQLite store: file is not a database"):
-        JobJournal(str(tmp_path))
+        open_journal(str(tmp_path))
 
 
 # Who is alive
@@ -268,7 +268,7 @@ STEPS = st.one_of(
 def step(changes: Changes, kind: str, value: Any) -> None:
     limits = changes.limits
     if kind in {"reserve", "again"}:
-        limits.reserve("run", Reserved(value, "one.example", 5), again=kind == "again")
+        limits.reserve("run", Reserved(value, "one.example", "turnstile", 5), again=kind == "again")
     elif kind == "opened":
         limits.name(value, f"task {value}")
     else:
@@ -325,7 +325,7 @@ def test_reservations_that_end_leave_nothing_to_write() -> None:
     """The file may be locked for days, while no limit is set."""
     changes = Changes()
     for number in range(1000):
-        one = Reserved(str(number), "one.example", 5)
+        one = Reserved(str(number), "one.example", "turnstile", 5)
         changes.limits.reserve("run", one, again=False)
         changes.limits.name(one.id, "task")
         changes.limits.release(one.id)
@@ -338,7 +338,7 @@ def test_reservations_that_end_leave_nothing_to_write() -> None:
 @deferred_f_from_coro_f
 async def test_what_is_there_is_read_before_anything_is_added(tmp_path: Path) -> None:
     """Or the run would take its own reservations for those of another one."""
-    journal = JobJournal(str(tmp_path))
+    journal = open_journal(str(tmp_path))
     loading, reserving = journal.load(), journal.reserve(ONE)
     await fired(reserving)
     assert (await fired(loading)).solves == 0

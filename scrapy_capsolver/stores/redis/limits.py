@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from scrapy_capsolver.errors import store_fails
+from scrapy_capsolver.errors import store_away, store_fails
 from scrapy_capsolver.solving.job import ResumeToken
 from scrapy_capsolver.solving.ledger import NANO, Receipt
 from scrapy_capsolver.solving.limits import reached, unknown_price
@@ -14,8 +14,10 @@ from scrapy_capsolver.stores.redis.connection import ScriptError, StoreAwayError
 from scrapy_capsolver.stores.redis.reservations import LimitReachedError, Most, Wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from scrapy_capsolver.errors import CaptchaStoreError
+    from scrapy_capsolver.stores.base import Reserved
     from scrapy_capsolver.stores.redis.cluster import Fleet
     from scrapy_capsolver.stores.redis.reservations import Left
 
@@ -50,8 +52,12 @@ class SharedLimits:
         """Nobody knows what is left of them."""
         return self._fleet.is_away
 
-    def keep_in(self, state: dict[str, Any], key: str) -> None:
-        """Not in ``spider.state``: the store outlives a run."""
+    def away(self) -> CaptchaStoreError:
+        """Return the error of a request that cannot wait any longer for the store."""
+        return store_away(self._fleet.patience)
+
+    def open(self, lost: Callable[[Sequence[Reserved]], None]) -> None:
+        """Nothing is read: the store outlives a run."""
 
     async def reserve(
         self, receipt: Receipt, mark: str = "", waits: Callable[[], None] = lambda: None
@@ -84,14 +90,17 @@ class SharedLimits:
         except ScriptError as error:
             raise store_fails(str(error)) from None
 
-    def take(self, receipt: Receipt) -> None:
-        """It is counted since it was reserved."""
+    def opened(self, receipt: Receipt) -> None:
+        """It is written down with its entry in the ledger."""
 
-    def charge(self, receipt: Receipt) -> None:
-        """See :meth:`take`."""
+    def leave(self, receipt: Receipt) -> None:
+        """The store knows of all open tasks."""
 
-    def give_back(self, receipt: Receipt) -> None:
-        """See :meth:`take`."""
+    def adopt(self, receipt: Receipt) -> None:
+        """See :meth:`leave`."""
+
+    def resume(self, receipt: Receipt) -> None:
+        """See :meth:`leave`."""
 
     def settle(self, receipt: Receipt, *, charged: bool) -> None:
         """What is charged is settled with its entry in the ledger."""

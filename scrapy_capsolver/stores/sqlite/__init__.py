@@ -4,6 +4,7 @@ All of it runs in a thread of its own (``database.py``), so that no lock and no 
 """
 
 from scrapy_capsolver.stores.sqlite.files import read_ledger
+from scrapy_capsolver.stores.sqlite.journal import open_journal
 from scrapy_capsolver.stores.sqlite.store import SQLiteStore
 
-__all__ = ["SQLiteStore", "read_ledger"]
+__all__ = ["SQLiteStore", "open_journal", "read_ledger"]

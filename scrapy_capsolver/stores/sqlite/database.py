@@ -45,7 +45,7 @@ class Database:
         """Raise :class:`~scrapy_capsolver.stores.StoreError` if the file cannot be used."""
         look_at(path)
         self.path = path
-        self._name = name
+        self.name = name
         self._connection: sqlite3.Connection | None = None
         self._place: tuple[int, int] | None = None  # device and inode
         self._refused: set[str] = set()  # kinds of which something was left out
@@ -161,7 +161,7 @@ class Database:
     def _wake(self) -> None:
         if self._thread is None:
             # It must not keep a process that ends from ending.
-            self._thread = threading.Thread(target=self._work, name=f"capsolver {self._name}", daemon=True)
+            self._thread = threading.Thread(target=self._work, name=f"capsolver {self.name}", daemon=True)
             self._thread.start()
         self._condition.notify_all()
 
@@ -326,7 +326,7 @@ class Database:
 
     def _say(self, level: int, text: str) -> None:
         # In the reactor's thread, which counts what is logged.
-        _in_the_reactor(logger.log, level, "%s: %s", self._name, text)
+        _in_the_reactor(logger.log, level, "%s: %s", self.name, text)
 
 
 def _fire(waiting: list[Deferred[Any]], outcome: Any) -> None:

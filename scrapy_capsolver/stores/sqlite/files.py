@@ -46,8 +46,8 @@ _TABLES = {
         run TEXT NOT NULL, site TEXT NOT NULL, solves INTEGER NOT NULL, nano_usd INTEGER NOT NULL,
         PRIMARY KEY (run, site)""",
     "reservations": """
-        id TEXT PRIMARY KEY, run TEXT NOT NULL, task TEXT NOT NULL, site TEXT NOT NULL, nano_usd INTEGER NOT NULL,
-        reserved REAL NOT NULL""",
+        id TEXT PRIMARY KEY, run TEXT NOT NULL, task TEXT NOT NULL, site TEXT NOT NULL, family TEXT NOT NULL,
+        nano_usd INTEGER NOT NULL, reserved REAL NOT NULL""",
 }
 _LEDGER = """
 SELECT spider, site, family, account, tasks, nano_usd FROM ledger

@@ -13,7 +13,7 @@ import time
 import uuid
 from typing import TYPE_CHECKING
 
-from scrapy_capsolver.stores.base import Reserved, Used
+from scrapy_capsolver.stores.base import Reserved, StoreError, Used
 from scrapy_capsolver.stores.sqlite.database import Database
 from scrapy_capsolver.stores.sqlite.files import TASK_SECONDS
 from scrapy_capsolver.stores.sqlite.limit_changes import USE
@@ -37,6 +37,10 @@ class _Journal:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._run = uuid.uuid4().hex[:16]
+
+    @property
+    def name(self) -> str:
+        return self._database.name
 
     @property
     def is_away(self) -> bool:
@@ -78,7 +82,7 @@ class _Journal:
             "SELECT site, solves, nano_usd FROM limits WHERE run = ?", (self._run,)
         ):
             solves, nano, sites[site] = solves + number, nano + price, number
-        left = list(_reservations(connection, "run = ?", self._run))
+        left = [one for one, _ in _reservations(connection, self._run)]
         for one in left:
             solves, nano, sites[one.site] = solves + 1, nano + one.nano_usd, sites.get(one.site, 0) + 1
         return Used(solves, nano, sites, left, lost)
@@ -89,13 +93,13 @@ class _Journal:
 
     def _take_over(self, connection: sqlite3.Connection, run: str) -> Iterable[Reserved]:
         """Have what another run used count for this one. Return the tasks that it was creating."""
-        lost = list(_reservations(connection, "run = ? AND task = ''", run))
-        old = list(
-            _reservations(connection, "run = ? AND task <> '' AND reserved < ?", run, time.time() - TASK_SECONDS)
-        )
-        for one in (*lost, *old):  # nobody will go on with these
-            connection.execute("DELETE FROM reservations WHERE id = ?", (one.id,))
-            connection.execute(USE, (self._run, one.site, 1, one.nano_usd))
+        lost: list[Reserved] = []
+        for one, reserved in _reservations(connection, run):
+            if not one.task:
+                lost.append(one)
+            if not one.task or reserved < time.time() - TASK_SECONDS:  # nobody will go on with it
+                connection.execute("DELETE FROM reservations WHERE id = ?", (one.id,))
+                connection.execute(USE, (self._run, one.site, 1, one.nano_usd))
         for site, solves, nano in connection.execute(
             "SELECT site, solves, nano_usd FROM limits WHERE run = ?", (run,)
         ).fetchall():
@@ -106,13 +110,17 @@ class _Journal:
         return lost
 
 
+def open_journal(folder: str) -> JobJournal:
+    """Return the journal in a ``JOBDIR``, which is made if need be. Raises :class:`StoreError` if it cannot be used."""
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"{folder} cannot be made: {error}") from error
+    return JobJournal(Database(os.path.join(folder, FILE), "JOBDIR"))
+
+
 class JobJournal(_Journal):
     """In a file of the ``JOBDIR``: what all runs of that have used counts."""
-
-    def __init__(self, folder: str) -> None:
-        """Raise :class:`~scrapy_capsolver.stores.StoreError` if it cannot be used."""
-        path = os.path.join(folder, FILE)
-        super().__init__(Database(path, "JOBDIR"))
 
     def _ended(self, connection: sqlite3.Connection) -> Iterable[str]:
         runs = connection.execute("SELECT run FROM limits UNION SELECT run FROM reservations").fetchall()
@@ -150,6 +158,9 @@ class StoreJournal(_Journal):
         self._lock.release()
 
 
-def _reservations(connection: sqlite3.Connection, condition: str, *values: object) -> Iterable[Reserved]:
-    rows = connection.execute(f"SELECT id, site, nano_usd, task FROM reservations WHERE {condition}", values).fetchall()  # noqa: S608 - no value is in it
-    return (Reserved(*row) for row in rows)
+def _reservations(connection: sqlite3.Connection, run: str) -> list[tuple[Reserved, float]]:
+    """Return those of a run, and the Unix seconds of each."""
+    rows = connection.execute(
+        "SELECT id, site, family, nano_usd, task, reserved FROM reservations WHERE run = ?", (run,)
+    ).fetchall()
+    return [(Reserved(*row[:-1]), row[-1]) for row in rows]

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from scrapy_capsolver.stores.base import Reserved
     from scrapy_capsolver.stores.sqlite.writer import Writer
 
-_RESERVE = "INSERT OR REPLACE INTO reservations VALUES (?, ?, ?, ?, ?, ?)"
+_RESERVE = "INSERT OR REPLACE INTO reservations VALUES (?, ?, ?, ?, ?, ?, ?)"
 _NAME = "UPDATE reservations SET task = ? WHERE id = ?"
 _RELEASE = "DELETE FROM reservations WHERE id = ?"
 USE = """
@@ -48,7 +48,7 @@ class LimitChanges:
     def reserve(self, run: str, one: Reserved, *, again: bool) -> None:
         self.released.discard(one.id)
         self.named.pop(one.id, None)
-        self.reserved[one.id] = (one.id, run, one.task, one.site, one.nano_usd, time.time())
+        self.reserved[one.id] = (one.id, run, one.task, one.site, one.family, one.nano_usd, time.time())
         if again:
             self.again.add(one.id)
 

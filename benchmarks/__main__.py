@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.detection import detection
+from benchmarks.kills import kills
 from benchmarks.measures import NAMES, measure
 from benchmarks.page import draw
 from benchmarks.parse import parse
@@ -26,7 +27,13 @@ def faults(runs: int) -> None:
 
 
 # What this plugin alone does, and in how many runs. They print their figures, and keep none.
-BY_ITSELF = {"detection": (detection, 30), "faults": (faults, 1), "parse": (parse, 5), "soak": (soak, 1)}
+BY_ITSELF = {
+    "detection": (detection, 30),
+    "faults": (faults, 1),
+    "kills": (kills, 20),
+    "parse": (parse, 5),
+    "soak": (soak, 1),
+}
 
 
 def run(name: str, runs: int | None, folder: Path, *, quick: bool) -> None:

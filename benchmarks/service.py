@@ -72,7 +72,7 @@ def service(**options: Any) -> Iterator[Service]:
         yield running
     finally:
         running.process.terminate()
-        running.process.wait()
+        running.process.communicate()
 
 
 def main() -> None:

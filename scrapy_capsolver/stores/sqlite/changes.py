@@ -111,7 +111,7 @@ class Changes:
             f"{len(self.opened)} open tasks": len(self.opened),
             f"{len(self.saved)} clearances": len(self.saved),
             f"{len(self.deleted)} clearances that are refused": len(self.deleted),
-            "what limits count": bool(self.limits),
+            "what limits count": bool(self.limits) and not self.limits.ended,  # then it counts for no one
         }
         return ", ".join(text for text, number in parts.items() if number)
 

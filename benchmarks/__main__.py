@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.detection import detection
+from benchmarks.file_store import file_soak, file_store
 from benchmarks.kills import kills
 from benchmarks.measures import NAMES, measure
 from benchmarks.page import draw
@@ -30,6 +31,8 @@ def faults(runs: int) -> None:
 BY_ITSELF = {
     "detection": (detection, 30),
     "faults": (faults, 1),
+    "file": (file_store, 5),
+    "file-soak": (file_soak, 1),
     "kills": (kills, 20),
     "parse": (parse, 5),
     "soak": (soak, 1),

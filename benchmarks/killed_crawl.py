@@ -105,7 +105,7 @@ class Pages(scrapy.Spider):
 def main(config: dict[str, Any]) -> None:
     cookies._split_domain = tldextract.TLDExtract(suffix_list_urls=())
     if config.get("speed"):
-        from tests.clocks import FastClock
+        from benchmarks.clocks import FastClock
 
         speed = config["speed"]
         Service.__init__ = _with_clock(Service.__init__, lambda: FastClock(speed))  # type: ignore[method-assign]

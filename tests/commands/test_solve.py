@@ -56,10 +56,9 @@ def test_a_widget_by_its_type(project: Project) -> None:
     done = project.capsolver("solve", url)
     assert done.code == 1
     assert "UnsupportedCaptchaError: no captcha stood in the way" in done.err
-    done = project.capsolver("solve", url, "--type", "ReCaptchaV2TaskProxyLess", "--expect", ".product", "--json")
+    # Its form has a field that nobody filled in: the token comes with the page, and nothing is submitted.
+    done = project.capsolver("solve", url, "--type", "ReCaptchaV2TaskProxyLess", "--json")
     assert (done.code, done.json["tasks"]) == (0, 1), done
-    flag = '{"type": "ReCaptchaV2TaskProxyLess", "expect": ".product"}'
-    assert project.capsolver("solve", url, "--flag", flag, "--json").json["page"]["title"] == "Product 7"
 
 
 def test_a_token_in_an_address_is_not_shown(project: Project) -> None:

@@ -28,8 +28,9 @@ from scrapy_capsolver._crawl.resent import ResentRequests
 from scrapy_capsolver._crawl.service import Service
 from scrapy_capsolver._crawl.stats import StatsRecorder
 from scrapy_capsolver._request.clearance_flow import ClearanceFlow
-from scrapy_capsolver._request.cookies import session_of, with_cookies
+from scrapy_capsolver._request.cookies import restore_session, session_of
 from scrapy_capsolver._request.detection import challenge_before, detect_challenge
+from scrapy_capsolver._request.downloads import prepare_fetch
 from scrapy_capsolver._request.flag_reader import FlagReader
 from scrapy_capsolver._request.form_filling import check_filled, fill
 from scrapy_capsolver._request.identity import ClientIdentity
@@ -43,11 +44,11 @@ from scrapy_capsolver._request.state import (
     changed_headers,
     fingerprint,
     note_origin,
-    redirected_from,
+    with_headers,
     without_solution,
 )
 from scrapy_capsolver._request.task_builder import NotGatedError, TaskMaker, choose_type
-from scrapy_capsolver._utils.urls import may_send, registrable_domain
+from scrapy_capsolver._utils.urls import origin_of, registrable_domain
 from scrapy_capsolver.errors import (
     CaptchaBudgetError,
     CaptchaCancelledError,
@@ -58,6 +59,7 @@ from scrapy_capsolver.errors import (
 )
 from scrapy_capsolver.families import family as family_named
 from scrapy_capsolver.families.clearance import ClearanceFamily
+from scrapy_capsolver.families.cookies import cookies_of
 from scrapy_capsolver.families.token import TokenFamily
 from scrapy_capsolver.integrations.playwright import CALLBACK, can_take_cookies, take_cookies
 from scrapy_capsolver.report.files import ReportError, write_report
@@ -202,7 +204,10 @@ class CapSolverMiddleware:
         except CaptchaError as error:
             self._report.failed(error, None)
             raise
-        return None if flag is None else self._send(request, flag)
+        if flag is None:
+            prepare_fetch(self._crawler, request)
+            return None
+        return self._send(request, flag)
 
     async def _send(self, request: Request, flag: Flag) -> Request | None:
         request.meta.pop(SOLUTION_KEY, None)  # a spider may have copied the meta of a response
@@ -213,10 +218,12 @@ class CapSolverMiddleware:
             state.write(request)
         try:
             await self._clearance_flow.wait(request, state)
+            if state.solution_origin:
+                self._clearance_flow.guard_cookies()
             if state.carries_solution(request):
                 return self._send_solution(request, state)
-            if state.carrier_fingerprint and state.origin and not may_send(redirected_from(request), request.url):
-                state.carrier_fingerprint = ""  # a redirect takes the solution along, and it is for its own site alone
+            if state.carrier_fingerprint and state.origin and origin_of(request.url) != state.solution_origin:
+                state.drop_solution()  # a redirect takes the solution along, and it is for its own origin only
                 return self._resend(without_solution(request, state.origin), state)
             if state.origin is None and request.method not in {"GET", "HEAD"}:  # a redirect may turn it into a GET
                 state.origin = note_origin(request, ["Content-Type"])
@@ -239,6 +246,7 @@ class CapSolverMiddleware:
             return self._start_over(request, state)
         state.sent = True
         state.write(request)
+        restore_session(self._crawler, request, state.session)
         self._outcomes.sent(state.solution_id)
         self._queue.hurry()
         return None
@@ -302,13 +310,19 @@ class CapSolverMiddleware:
         cleared = self._clearance_flow.accepted(request)
         if not settled and _must_go_back(response, state):
             assert state.origin is not None
-            state.go_back, state.went_back, state.carrier_fingerprint = False, True, ""
+            state.go_back, state.went_back = False, True
+            state.drop_solution()
             return self._resend(back_to_origin(request, state.origin), state)
         if response.status in self._retried_statuses:
             # RetryMiddleware may send it again, and then the trail is needed; or give up.
             self._crawler.signals.connect(self._received, signal=signals.response_received)
             return response
-        self._end(request, state)
+        if state.carrier_fingerprint:
+            # MetaRefreshMiddleware may yet make a request of it, which must be told from one without a solution.
+            state.spent().write(request)
+            self._crawler.signals.connect(self._received, signal=signals.response_received)
+        else:
+            self._end(request, state)
         heard = self._outcomes.handed_over if state.returned_to_spider else self._outcomes.accepted
         solution = heard(state.solution_id) or cleared
         if state.solution_id or state.cleared:
@@ -426,13 +440,14 @@ class CapSolverMiddleware:
             state.solution_id, state.returned_to_spider = solution_id, True
             return self._resend(base, state) if flag.when == "before" else None
         try:
-            retried = family.apply(with_cookies(base, session), challenge, solved.solution, flag.inject)
+            retried = family.apply(base.replace(cookies={}), challenge, solved.solution, flag.inject)
         except CaptchaError:
             self._outcomes.wasted(solution_id, "unusable")
             raise
-        lifetime = family.lifetime
-        if origin is None:
-            origin = note_origin(base, changed_headers(base, retried))
+        lifetime, session = family.lifetime, make_task.session
+        cookies = cookies_of(retried)
+        retried = retried.replace(cookies={} if session else base.cookies)
+        origin = with_headers(origin or note_origin(base), base, changed_headers(base, retried))
         return self._resend(
             retried,
             RequestState(
@@ -441,6 +456,9 @@ class CapSolverMiddleware:
                 charged=state.charged,
                 origin=origin,
                 carrier_fingerprint=fingerprint(retried),
+                solution_origin=origin_of(retried.url),
+                cookies=cookies,
+                session=session,
                 expires=None if lifetime is None else solved.solved_at + lifetime - SEND_MARGIN,
                 solution_id=solution_id,
                 receipt=solved.receipt.to_dict(),
@@ -480,8 +498,8 @@ class CapSolverMiddleware:
         else:  # nothing was created for this request
             state.attempts += 1 if obtained.solved is None else obtained.solved.attempts
         state.cleared = state.allow_clearances = True
-        state.solution_id = state.carrier_fingerprint = ""
-        state.receipt = None
+        state.drop_solution()
+        state.solution_id, state.receipt = "", None
         return self._resend(base, state, cacheable=True)
 
     def _job(self, challenge: Challenge, request: Request, state: RequestState, make_task: TaskMaker) -> Job:

@@ -605,8 +605,7 @@ PLACES = {
     "form": True,
     "header": {"inject": {"header": "X-Response"}},
     "query": {"inject": {"query": "response"}},
-    "cookie": {"inject": {"cookie": "response"}},
-}
+}  # a cookie is put on when it reaches the downloader: see test_origins.py
 TARGETS = {"another site": f"https://{EVIL}/x", "plain http": "http://shop.example/x"}
 
 

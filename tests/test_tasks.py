@@ -158,37 +158,42 @@ async def test_a_proxy_in_the_flag_is_the_only_one() -> None:
 # What a captcha is made of
 
 
-def fetched(url: str, answer: Any = None, **kwargs: Any) -> Request:
+SESSION: list[dict[str, Any]] = [{"name": "session", "value": "2"}]
+
+
+def fetched(url: str, answer: Any = None, *, session: list[dict[str, Any]] = SESSION, **kwargs: Any) -> Request:
     """The request that fetches ``url`` for a captcha on a page that a POST with credentials brought."""
-    request = Request(
-        URL,
-        method="POST",
-        body=b"q=1",
-        cookies={"session": "1"},
-        headers={"Authorization": "a", "Cookie": "b=1", "Content-Type": "text/plain", "Accept": "c"},
-        **kwargs,
-    )
+    headers = {"Authorization": "a", "Cookie": "b=1", "Content-Type": "text/plain", "Accept": "c", "X-Api-Key": "d"}
+    headers |= {"Proxy-Authorization": "e", "User-Agent": "f"}
+    request = Request(URL, method="POST", body=b"q=1", cookies={"session": "1"}, headers=headers, **kwargs)
     crawler: Any = Crawler(HtmlResponse(url, body=b"x") if answer is None else answer)
     with pytest.raises(StopIteration):
-        fetch_part(crawler, url, "https://user:pass@www.example.com/page#part", request).send(None)
+        fetch_part(crawler, url, "https://user:pass@www.example.com/page?a=b#part", request, session).send(None)
     (fetch,) = crawler.requests
     assert isinstance(fetch, Request)
     return fetch
 
 
 def test_it_is_fetched_in_the_session_of_its_page() -> None:
-    fetch = fetched(
-        "https://img.example.com/a.png", meta={"_capsolver": {"allow_clearances": True, "attempts": 1}, "proxy": "p"}
-    )
-    assert (fetch.method, fetch.body, fetch.cookies) == ("GET", b"", {"session": "1"})
+    meta = {"_capsolver": {"allow_clearances": True, "attempts": 1}, "proxy": "p"}
+    fetch = fetched("https://www.example.com/a.png", meta=meta)
+    assert (fetch.method, fetch.body, fetch.cookies) == ("GET", b"", {})
     names = {name.decode() for name in fetch.headers}
-    assert names == {"Authorization", "Cookie", "Accept", "Referer"}
-    assert fetch.headers["Referer"] == b"https://www.example.com/page"
+    assert names == {
+        "Authorization",
+        "Cookie",
+        "Accept",
+        "Referer",
+        "X-Api-Key",
+        "Proxy-Authorization",
+        "User-Agent",
+    }
+    assert fetch.headers["Referer"] == b"https://www.example.com/page?a=b"
     assert fetch.meta.pop("download_maxsize") == 4 << 20
     assert fetch.meta == {
         "proxy": "p",
         "capsolver": False,
-        "_capsolver": {"allow_clearances": True},
+        "_capsolver": {"allow_clearances": True, "session": SESSION},
         "dont_cache": True,
         "dont_redirect": True,
         "dont_retry": True,
@@ -197,11 +202,32 @@ def test_it_is_fetched_in_the_session_of_its_page() -> None:
     }
 
 
-def test_another_site_gets_neither_cookies_nor_credentials() -> None:
-    fetch = fetched("https://elsewhere.example.net/a.png")
+def test_what_is_fetched_before_any_page_takes_the_requests_own_cookies() -> None:
+    assert fetched("https://www.example.com/a", session=[]).cookies == {"session": "1"}
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://img.example.com/a.png", "https://www.example.com:8443/a.png", "https://elsewhere.example.net/a.png"],
+)
+def test_another_origin_gets_nothing_of_the_crawls_own(url: str) -> None:
+    meta = {"_capsolver": {"allow_clearances": True}}
+    fetch = fetched(url, meta=meta)
     assert not fetch.cookies
-    assert {name.decode() for name in fetch.headers} == {"Accept", "Referer"}
-    assert fetch.meta["_capsolver"] == {}
+    assert {name.decode() for name in fetch.headers} == {"Accept", "Referer", "User-Agent"}
+    assert fetch.headers["Referer"] == b"https://www.example.com/"
+    assert fetch.meta["_capsolver"] == {"foreign": True}
+    assert fetch.meta["dont_merge_cookies"]
+    # The proxy's own stays, as long as there is a proxy to read it.
+    assert b"Proxy-Authorization" in fetched(url, meta={"proxy": "http://p"}).headers
+
+
+def test_the_environments_proxy_is_chosen_again_for_another_scheme() -> None:
+    meta = {"proxy": "http://p", "_scheme_proxy": True, "_auth_proxy": "http://p"}
+    assert fetched("https://img.example.com/", meta=meta).meta["proxy"] == "http://p"
+    fetch = fetched("http://www.example.com/a", meta=meta)
+    assert not fetch.meta.keys() & {"proxy", "_scheme_proxy", "_auth_proxy"}
+    assert {name.decode() for name in fetch.headers} == {"Accept", "User-Agent"}
 
 
 @pytest.mark.parametrize(

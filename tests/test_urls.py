@@ -12,6 +12,7 @@ from scrapy import Request
 from scrapy_capsolver._utils.urls import (
     canonical_host,
     host_of,
+    is_another_port,
     may_contact,
     origin_of,
     referer,
@@ -233,6 +234,22 @@ def test_same_origin() -> None:
     ):
         assert not same_origin("https://shop.example/", other)
     assert not same_origin("data:,", "data:,")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "another"),
+    [
+        ("http://shop.example/", "http://shop.example:8000/", True),
+        ("http://10.0.0.1:8000/", "http://10.1:8001/", True),
+        ("http://shop.example:8000/", "https://shop.example:8000/", True),
+        ("http://shop.example/", "https://shop.example/", False),
+        ("http://shop.example:8000/", "http://shop.example:8000/a", False),
+        ("http://shop.example:8000/", "http://www.shop.example:8001/", False),
+        ("http://shop.example:8000/", "", False),
+    ],
+)
+def test_another_port(one: str, other: str, another: bool) -> None:
+    assert is_another_port(one, other) is is_another_port(other, one) is another
 
 
 def test_with_port() -> None:

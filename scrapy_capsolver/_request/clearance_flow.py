@@ -43,6 +43,7 @@ class ClearanceFlow:
         self._outcomes = capsolver.outcomes
         self._injector = ClearanceInjector(crawler, self._clearances, identity)
         self.detach = self._injector.detach
+        self.guard_cookies = self._injector.expect
 
     async def wait(self, request: Request, state: RequestState) -> None:
         """Hold a request that would meet a gate until it is opened, and note that clearances may go with it.

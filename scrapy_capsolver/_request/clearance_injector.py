@@ -1,9 +1,11 @@
-"""Puts clearances onto requests for the time that they are on the wire.
+"""Puts the cookies of solutions onto requests for the time that they are on the wire.
 
 Not before: only when a request reaches the downloader are its proxy and its user agent final, whatever middlewares
 there are, and a clearance must go with no other than its own. And not after: a request that is
 retried, redirected, cached, written to disk or copied by a spider carries no clearance with it. Nor does it ever enter a
-cookie jar, from which it would go along with other proxies.
+cookie jar, from which it would go along with other proxies. A token that travels as a cookie works once, and goes to the
+origin that it is for: it enters no jar either. A jar knows no ports; so if a redirect of a solution leads to another port
+of its host, where another's service may listen, no cookie goes along.
 """
 
 from __future__ import annotations
@@ -15,9 +17,9 @@ from weakref import WeakKeyDictionary, WeakSet
 from scrapy import signals
 
 from scrapy_capsolver._request.identity import visited_host
-from scrapy_capsolver._request.state import KEY
+from scrapy_capsolver._request.state import KEY, RequestState
 from scrapy_capsolver._utils.set_cookie import made_by
-from scrapy_capsolver._utils.urls import is_secure
+from scrapy_capsolver._utils.urls import is_another_port, is_secure, same_origin
 from scrapy_capsolver.families.cookies import cookie_value, set_cookies
 
 if TYPE_CHECKING:
@@ -47,6 +49,8 @@ class AttachedClearances:
     """Headers as they were without."""
     renewed: dict[Key, Clearance] = field(default_factory=dict)
     """Clearances with the cookies that the site issued anew in its answer."""
+    own: Mapping[str, str] = field(default_factory=dict)
+    """Cookies of a solution that is for this request only."""
 
     @property
     def cookies(self) -> dict[str, str]:
@@ -65,7 +69,7 @@ class ClearanceInjector:
         self._waiting: WeakSet[Request] = WeakSet()
 
     def expect(self) -> None:
-        """A request is on its way whose trail says ``wears``."""
+        """Listen from now on: a request is on its way that may take cookies, or must not."""
         if not self._listening:
             self._listening = True
             self._crawler.signals.connect(self._reached, signal=signals.request_reached_downloader)
@@ -90,22 +94,29 @@ class ClearanceInjector:
 
     def _reached(self, request: Request) -> None:
         state = request.meta.get(KEY)
-        if state and state.get("allow_clearances"):
+        if state and (state.get("allow_clearances") or state.get("solution_origin")):
             self._attach(request)
 
     def _attach(self, request: Request) -> None:
-        key = self._identity.key_of(request)
-        found = self._clearances.of(key, visited_host(request), secure=is_secure(request.url))
+        state = RequestState.of(request)
+        found: Mapping[Key, Clearance] = {}
+        if state.allow_clearances:
+            key = self._identity.key_of(request)
+            found = self._clearances.of(key, visited_host(request), secure=is_secure(request.url))
         newest = sorted(found.values(), key=lambda one: one.solved_at, reverse=True)
         agent = next((one.user_agent for one in newest if one.user_agent is not None), None)
         # Two gates of a site may have been opened with two user agents at once; a request has one.
         mine = {key: one for key, one in found.items() if one.user_agent in {None, agent}}
         sent = AttachedClearances(mine, agent, {key: one for key, one in found.items() if key not in mine})
+        if same_origin(request.url, state.solution_origin):
+            sent.own = state.cookies
         sent.before = {name: request.headers.getlist(name) for name in _WORN}
+        if is_another_port(request.url, state.solution_origin):
+            request.headers.pop("Cookie", None)
         self._sent[request] = sent
         self._waiting.add(request)
-        if sent.cookies:
-            set_cookies(request.headers, sent.cookies)
+        if cookies := {**sent.cookies, **sent.own}:
+            set_cookies(request.headers, cookies)
         if agent is not None:
             request.headers["User-Agent"] = agent
 

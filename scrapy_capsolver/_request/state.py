@@ -1,15 +1,18 @@
 """What a request remembers between two of its visits to the middleware, as plain data in its meta.
 
-Plain, since requests are pickled (JOBDIR, Scrapy Cloud, scrapy-redis); and without a token, which lives in the request's
-own body or header alone.
+Plain, since requests are pickled (JOBDIR, Scrapy Cloud, scrapy-redis). A token lives in the request's own body or headers;
+only one that travels as a cookie is kept here, since it must enter no cookie jar.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from scrapy_capsolver._compat.scheme_proxy import forget_scheme_proxy
+from scrapy_capsolver._utils.headers import CREDENTIALS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
 
 KEY = "_capsolver"
 REDIRECT_KEYS = ("redirect_urls", "redirect_times", "redirect_reasons")  # what RedirectMiddleware notes in the meta
+
+
+_SPENT = "spent"  # of no request
 
 
 @dataclass(slots=True)
@@ -34,6 +40,14 @@ class RequestState:
     """The page first asked for, where the request is no longer for it (see :func:`note_origin`)."""
     carrier_fingerprint: str = ""
     """Which request holds the solution: a redirect of it does not."""
+    solution_origin: str = ""
+    """The origin that the solution is for: a redirect to another one must not take it along."""
+    cookies: dict[str, str] = field(default_factory=dict, repr=False)
+    """Cookies of the solution, for :mod:`~.clearance_injector`."""
+    session: list[dict[str, Any]] = field(default_factory=list, repr=False)
+    """Cookies of the visit in which the challenge was shown (see :mod:`~.cookies`)."""
+    foreign: bool = False
+    """It goes to an origin that only a page named: nothing of the crawl's own goes along."""
     expires: float | None = None
     """Unix seconds after which the solution in it is worth nothing."""
     sent: bool = False
@@ -81,6 +95,23 @@ class RequestState:
     def carries_solution(self, request: Request) -> bool:
         return bool(self.carrier_fingerprint) and self.carrier_fingerprint == fingerprint(request)
 
+    def spent(self) -> RequestState:
+        """Return what is remembered of a request whose solution was accepted, in case a page sends it elsewhere."""
+        return RequestState(
+            attempts=self.attempts,
+            origin=self.origin,
+            carrier_fingerprint=_SPENT,
+            solution_origin=self.solution_origin,
+            uncached=self.uncached,
+            priority_raised=True,
+            allow_clearances=self.allow_clearances,
+            run=self.run,
+        )
+
+    def drop_solution(self) -> None:
+        """Forget the solution that the request carried. Which origin it was for is still known."""
+        self.carrier_fingerprint, self.cookies, self.session = "", {}, []
+
     def without_solution(self) -> RequestState:
         """What is remembered of a request whose solution is given up."""
         return RequestState(
@@ -104,12 +135,16 @@ def note_origin(request: Request, changed_headers: Iterable[str] = ()) -> dict[s
     origin: dict[str, Any] = {"url": request.url, "method": request.method}
     if request.body:
         origin["body"] = base64.b64encode(request.body).decode()
-    headers = {name: [v.decode("latin-1") for v in request.headers.getlist(name)] for name in changed_headers}
-    if headers:
-        origin["headers"] = headers
     if request.cookies:
         origin["cookies"] = request.cookies
-    return origin
+    return with_headers(origin, request, changed_headers)
+
+
+def with_headers(origin: dict[str, Any], request: Request, names: Iterable[str]) -> dict[str, Any]:
+    """Return ``origin`` with these headers of ``request``, which is as it was then; what it knows already stays."""
+    headers = {name: [value.decode("latin-1") for value in request.headers.getlist(name)] for name in names}
+    headers |= origin.get("headers", {})
+    return {**origin, "headers": headers} if headers else origin
 
 
 def back_to_origin(request: Request, origin: dict[str, Any]) -> Request:
@@ -129,12 +164,18 @@ def back_to_origin(request: Request, origin: dict[str, Any]) -> Request:
     )
     for key in REDIRECT_KEYS:
         back.meta.pop(key, None)
+    forget_scheme_proxy(back, request.url)
     return back
 
 
 def without_solution(request: Request, origin: dict[str, Any]) -> Request:
-    """A redirect of a request with a solution, with what ``origin`` held in the solution's place."""
-    bare = back_to_origin(request, {**origin, "url": request.url})
+    """Return a redirect of a request with a solution as Scrapy makes it of the request without.
+
+    What the solution took the place of comes back from ``origin``. Credentials do not: Scrapy lets a redirect take them to
+    no other origin.
+    """
+    headers = {name: [] if name in CREDENTIALS else values for name, values in origin.get("headers", {}).items()}
+    bare = back_to_origin(request, {**origin, "url": request.url, "headers": headers, "cookies": {}})
     if not request.body:  # it became a GET
         bare = bare.replace(method=request.method, body=b"")
     bare.meta.update({key: request.meta[key] for key in REDIRECT_KEYS if key in request.meta})
@@ -150,12 +191,6 @@ def bare(request: Request) -> Request:
     if state.carrier_fingerprint or state.returned_to_spider:  # what is for the spider is in this process's memory
         state.without_solution().write(copy)
     return copy
-
-
-def redirected_from(request: Request) -> str:
-    """The address that led to the request's; its own where none did."""
-    redirects = request.meta.get("redirect_urls")
-    return str(redirects[-1] if redirects else request.url)
 
 
 def asked_for(request: Request, state: RequestState) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from scrapy.utils.defer import deferred_from_coro
 from twisted.internet.defer import Deferred, maybeDeferred
 
-from scrapy_capsolver._request.cookies import with_cookies
+from scrapy_capsolver._request.cookies import session_of
 from scrapy_capsolver._request.detection import detect_challenge
 from scrapy_capsolver._request.downloads import fetch_page, fetch_part
 from scrapy_capsolver._request.identity import ClientIdentity
@@ -90,8 +90,8 @@ class TaskMaker:
     """Makes the task of each attempt at a challenge, called with what CapSolver said of the attempt before.
 
     ``session`` are the cookies with which the challenge was shown, ``seen_by`` is the user agent to which it was, and
-    ``refused`` the cookies of a clearance in spite of which it was. What is good for one task is looked at anew for the
-    next; so is a page that was shown to another user agent than CapSolver solves for.
+    ``refused`` the cookies of a clearance in spite of which it was. What is good for one task is fetched again for the
+    next, and may then be shown in another session; so is a page that was shown to another user agent than CapSolver solves for.
     """
 
     def __init__(
@@ -114,7 +114,8 @@ class TaskMaker:
         self._cookies = {**{str(cookie["name"]): str(cookie["value"]) for cookie in session}, **(refused or {})}
         self._challenge = self._having(challenge)
         self._flag = flag
-        self._request = with_cookies(request, session)
+        self._request = request
+        self.session = session
         self._proxy = proxy
         self._seen_by = seen_by
         self._made = False
@@ -156,7 +157,9 @@ class TaskMaker:
 
     async def _fetch_and_make(self, agent: str | None, said: str, *, look: bool) -> dict[str, Any]:
         if look:
-            page = await fetch_page(self._crawler, self._challenge.url, self._request, agent)
+            page = await fetch_page(self._crawler, self._challenge.url, self._request, agent, self.session)
+            if page.request is not None:  # which may have been given another session
+                self.session = session_of(self._crawler, page.request, page) or self.session
             found = detect_challenge(page, self._flag, tried=False, request=self._request)
             if found is None or found.family != self._challenge.family:
                 raise NotGatedError
@@ -164,7 +167,8 @@ class TaskMaker:
                 raise found.error(found.refusal)
             self._challenge = self._having(choose_type(found, self._family, self._flag, self._proxy, self._settings))
         fetched = [
-            await fetch_part(self._crawler, url, self._challenge.url, self._request) for url in self._challenge.fetch
+            await fetch_part(self._crawler, url, self._challenge.url, self._request, self.session)
+            for url in self._challenge.fetch
         ]
         return self._task(fetched, agent, said)
 

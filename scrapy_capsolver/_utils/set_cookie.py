@@ -27,6 +27,14 @@ def accepted_from(response: Response, request: Request) -> list[Cookie]:
     return list(jar)
 
 
+def goes_to(cookie: Cookie, url: str) -> bool:
+    """Return whether a cookie jar would send ``cookie`` to ``url``."""
+    jar, asked = CookieJar(), UrllibRequest(url)  # noqa: S310 - nothing is opened
+    jar.set_cookie_if_ok(cookie, asked)
+    jar.add_cookie_header(asked)
+    return asked.has_header("Cookie")
+
+
 def _answer(response: Response) -> Any:
     message = Message()
     for value in response.headers.getlist("Set-Cookie"):

@@ -121,6 +121,15 @@ def same_origin(one: str, other: str) -> bool:
     return bool(origin) and origin == origin_of(other)
 
 
+def is_another_port(one: str, other: str) -> bool:
+    """Return whether both addresses are on one host, but not on one port. From http to https, on their usual ports, is no change."""
+    first, second = origin_of(one), origin_of(other)
+    if not first or not second or host_of(first) != host_of(second):
+        return False
+    ports = {urlsplit(first).port, urlsplit(second).port}
+    return first != second and ports != {None}
+
+
 def without_secrets(url: str) -> str:
     """Return ``url`` without credentials and fragment, as in a ``Referer`` header."""
     parts = urlsplit(url)
@@ -154,8 +163,3 @@ def may_contact(page: str, target: str) -> bool:
         return True
     related = bool(_registrable(host_of(page))) and same_site(page, target)
     return related and not (is_secure(page) and not is_secure(target))
-
-
-def may_send(page: str, target: str) -> bool:
-    """May what was found on ``page`` be sent to ``target``? Same site, and not from https back to http."""
-    return same_site(page, target) and not (is_secure(page) and not is_secure(target))

@@ -28,17 +28,17 @@ def own_cookies(request: Request) -> list[Any]:
 
 
 def with_cookies(request: Request, cookies: Mapping[str, str]) -> Request:
-    """A copy of ``request`` with these cookies, for the whole of its host; its other cookies stay.
+    """Return a copy of ``request`` with these cookies of a solution in its ``cookies``; the others there stay.
 
-    Scrapy's own way, but where ``dont_merge_cookies`` switches that off: there the header is what is sent.
+    The middleware takes them from there: they go out with this request only, and enter no cookie jar.
     """
-    if request.meta.get("dont_merge_cookies"):
-        headers = request.headers.copy()
-        set_cookies(headers, cookies)
-        return request.replace(headers=headers)
     others = [cookie for cookie in own_cookies(request) if cookie.get("name") not in cookies]
-    ours = [{"name": name, "value": value, "path": "/"} for name, value in cookies.items()]
-    return request.replace(cookies=[*others, *ours])
+    return request.replace(cookies=[*others, *({"name": name, "value": value} for name, value in cookies.items())])
+
+
+def cookies_of(request: Request) -> dict[str, str]:
+    """Return the names and values of ``request.cookies``."""
+    return {str(cookie["name"]): str(cookie["value"]) for cookie in own_cookies(request)}
 
 
 def set_cookies(headers: Headers, cookies: Mapping[str, str]) -> None:

@@ -66,6 +66,7 @@ NAMES = [
     Hidden("scrapy.core.downloader.Slot", "delay"),
     Hidden("scrapy.core.downloader.Slot", "queue"),
     Hidden("scrapy.downloadermiddlewares.cookies.CookiesMiddleware", "jars"),
+    Hidden("scrapy.http.cookies.CookieJar", "set_cookie"),
     Hidden("scrapy.downloadermiddlewares.httpcache.HttpCacheMiddleware", "policy"),
     Hidden("scrapy.http.TextResponse", "_encoding"),
     Hidden("scrapy.core.scraper.Scraper", "enqueue_scrape"),

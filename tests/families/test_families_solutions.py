@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from scrapy import FormRequest, Request
 from scrapy.http import HtmlResponse, JsonRequest
 
-from scrapy_capsolver._utils.urls import may_send
 from scrapy_capsolver.errors import CaptchaConfigurationError, UnsolvableCaptchaError, UnsupportedCaptchaError
 from scrapy_capsolver.families import Challenge, FormSubmission, Inject, SolutionKind, detect, family
 
@@ -163,11 +162,13 @@ def test_a_form_is_sent_in_the_pages_encoding():
 @pytest.mark.parametrize(
     ("action", "words"),
     [
-        ("https://evil.example/x", "to another site, evil.example"),
-        ("//user:pass@evil.example/x", "to another site, evil.example"),
-        ("https://shop.example.evil.example/", "another site, shop.example.evil.example"),
-        ("http://shop.example/x", "over plain http to shop.example"),
-        ("https://203.0.113.9/", "another site, 203.0.113.9"),
+        ("https://evil.example/x", "to another origin, https://evil.example"),
+        ("//user:pass@evil.example/x", "to another origin, https://evil.example"),
+        ("https://shop.example.evil.example/", "another origin, https://shop.example.evil.example"),
+        ("https://id.shop.example/v", "another origin, https://id.shop.example"),
+        ("https://shop.example:8443/v", "another origin, https://shop.example:8443"),
+        ("http://shop.example/x", "another origin, http://shop.example"),
+        ("https://203.0.113.9/", "another origin, https://203.0.113.9"),
     ],
 )
 def test_a_form_that_would_carry_the_solution_away(action, words):
@@ -183,16 +184,21 @@ def test_a_form_that_would_carry_the_solution_away(action, words):
     assert answered(challenge, inject=Inject(header="X-T")).url == URL
 
 
-def test_a_form_on_another_host_of_the_site():
-    challenge = challenge_of(
-        f'<form method=post action="https://id.example.com/v">{WIDGET}</form>', url="https://www.example.com/#f"
-    )
-    sent = answered(challenge)
-    assert sent.url == "https://id.example.com/v"
-    assert sent.headers[b"Referer"] == b"https://www.example.com/"
+def test_the_headers_of_a_form_name_its_page():
     challenge = challenge_of(f"<form method=post action=/v>{WIDGET}</form>", url="https://u:p@shop.example/a?b#frag")
     sent = answered(challenge)
     assert (sent.headers[b"Referer"], sent.headers[b"Origin"]) == (b"https://shop.example/a?b", b"https://shop.example")
+
+
+def test_the_credentials_of_a_page_that_led_to_a_gate_stay_there():
+    """A redirect from another origin led to the gate, whose form is sent with the headers of the request for that page."""
+    headers = {"Authorization": "Bearer x", "Cookie": "a=1", "X-Own": "1"}
+    challenge = challenge_of(f"<form method=post action=/v>{WIDGET}</form>", url="https://gate.example/")
+    sent = answered(challenge, Request(URL, headers=headers))
+    assert sent.url == "https://gate.example/v"
+    assert sent.headers.keys() & {b"Authorization", b"Cookie", b"X-Own"} == {b"X-Own"}
+    home = challenge_of(f"<form method=post action=/v>{WIDGET}</form>")
+    assert answered(home, Request(URL, headers=headers)).headers.keys() >= {b"Authorization", b"Cookie", b"X-Own"}
 
 
 def test_requests_that_are_no_get_stay_themselves(response):
@@ -257,7 +263,7 @@ def test_user_agents_that_cannot_be_sent(agent):
 
 def test_cookies_of_the_session_come_along():
     session = {**TOKEN, "recaptcha-ca-t": "AbEg", "recaptcha-ca-e": "x; y=1\r\n", "other": "z"}
-    ours = {"name": "recaptcha-ca-t", "value": "AbEg", "path": "/"}
+    ours = {"name": "recaptcha-ca-t", "value": "AbEg"}
     for cookies, kept in [
         ({"a": "1"}, [{"name": "a", "value": "1"}]),
         ([{"name": "a", "value": "1"}, {"name": "recaptcha-ca-t", "value": "old"}], [{"name": "a", "value": "1"}]),
@@ -266,9 +272,6 @@ def test_cookies_of_the_session_come_along():
         request = Request(URL, cookies=cookies)
         assert answered(challenge_of(IN_FORM), request, session).cookies == [*kept, ours]
         assert request.cookies == cookies
-    own = Request(URL, headers={"Cookie": "a=1; recaptcha-ca-t=old;b"}, meta={"dont_merge_cookies": True})
-    sent = answered(challenge_of(IN_FORM), own, session)
-    assert sent.headers[b"Cookie"] == b"a=1; b; recaptcha-ca-t=AbEg"
     assert answered(challenge_of(IN_FORM), Request(URL, cookies={"a": "1"})).cookies == {"a": "1"}
 
 
@@ -370,7 +373,7 @@ def test_an_image_in_the_page_is_not_fetched(source, content):
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        ("https://evil.example/c.png", r"another site \(evil\.example\)"),
+        ("https://evil.example/c.png", "another site, https://evil.example, which"),
         ("http://shop.example/c.png", "another site"),
         ("//169.254.169.254/latest", "another site"),
         ("file:///etc/passwd", "no image in its src"),
@@ -434,13 +437,3 @@ def test_the_field_of_the_answer_is_no_other_question():
     gate = "<form><img src=a.png><input name=answer></form>"
     assert image(gate).blocked
     assert not image(gate.replace("<input", "<input name=email><input")).blocked
-
-
-# Sites
-
-
-def test_may_send():
-    assert may_send("http://shop.example/", "https://shop.example/")
-    assert may_send("http://shop.example/", "http://shop.example/")
-    assert not may_send("https://shop.example/", "http://shop.example/")
-    assert not may_send("HTTPS://shop.example/", "http://shop.example/")

@@ -163,7 +163,7 @@ def test_what_the_flag_selects_must_be_there():
         seen(VISION, "<img src=a.png>", module="x", selector="img", backgroundSelector="img[")
     with pytest.raises(CaptchaConfigurationError, match=r"^backgroundSelector: allowed is"):
         seen(VISION, "<img src=a.png>", module="x", selector="img", backgroundSelector=" ")
-    with pytest.raises(UnsupportedCaptchaError, match=r"another site \(evil\.example\)"):
+    with pytest.raises(UnsupportedCaptchaError, match=r"another site, https?://evil\.example, which"):
         seen(AWS, "<img src=a.png>" * 8 + "<img src=//evil.example/a.png>", **GRID)
 
 

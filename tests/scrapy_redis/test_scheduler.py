@@ -133,7 +133,7 @@ def solved(scheduler: Any, number: int = 1, priority: int = 0, *, run: str | Non
         cookies=[{"name": "session", "value": "of this process"}],
     )
     state = RequestState(1, note_origin(asked, ["Content-Type", "X-Captcha"]), solution_id="t1", receipt=RECEIPT)
-    state.carrier_fingerprint, state.expires, state.uncached, state.raised = (
+    state.carrier_fingerprint, state.expires, state.uncached, state.priority_raised = (
         fingerprint(again),
         time.time() + 100,
         True,
@@ -147,7 +147,7 @@ def solved(scheduler: Any, number: int = 1, priority: int = 0, *, run: str | Non
 def cleared(scheduler: Any, number: int, priority: int = 0) -> Request:
     """The same without a token: its clearance is put on when it is sent."""
     again = page(number, priority, callback=scheduler.spider.parse).replace(dont_filter=True)
-    RequestState(1, cleared=True, allow_clearances=True, raised=True, run=scheduler._run).write(again)
+    RequestState(1, cleared=True, allow_clearances=True, priority_raised=True, run=scheduler._run).write(again)
     return again
 
 
@@ -255,7 +255,7 @@ def test_the_copy_in_redis_asks_anew_and_has_no_token(opened: Make, client: Any,
     assert copy.meta["capsolver"] == flag
     assert parse_flag(copy.meta["capsolver"], "meta") == parse_flag(flag, "meta")
     state = RequestState.of(copy)
-    assert state == RequestState(1, state.origin, uncached=True, raised=True)
+    assert state == RequestState(1, state.origin, uncached=True, priority_raised=True)
     assert state.origin == RequestState.of(solved(a, 1, 7, **values)).origin
 
 
@@ -263,7 +263,9 @@ def test_a_body_and_a_class_of_its_own_come_back(opened: Make, client: Any, seri
     a = opened("a", SCHEDULER_SERIALIZER=serializer)
     asked = FormRequest("https://shop.example/1", formdata={"q": "é"}, method="POST", dont_filter=True)
     again = asked.replace(body=asked.body + f"&token={TOKEN}\xff".encode("latin-1"))
-    RequestState(2, note_origin(asked), carrier_fingerprint=fingerprint(again), run="a", raised=True).write(again)
+    RequestState(2, note_origin(asked), carrier_fingerprint=fingerprint(again), run="a", priority_raised=True).write(
+        again
+    )
     a.enqueue_request(again)
     (encoded,) = copies(a, client)
     copy = a.queue._decode_request(encoded)
@@ -288,11 +290,13 @@ def test_an_answer_that_is_for_the_spider_is_asked_for_anew_elsewhere(opened: Ma
     """It is in the memory of this process alone."""
     a = opened("a")
     again = page(1).replace(dont_filter=True)
-    RequestState(1, solution_id="t1", handed=True, raised=True, uncached=True, run="a").write(again)
+    RequestState(1, solution_id="t1", returned_to_spider=True, priority_raised=True, uncached=True, run="a").write(
+        again
+    )
     a.enqueue_request(again)
     copy = a.queue._decode_request(*copies(a, client))
-    assert RequestState.of(copy) == RequestState(1, raised=True, uncached=True)
-    assert RequestState.of(a.next_request()).handed
+    assert RequestState.of(copy) == RequestState(1, priority_raised=True, uncached=True)
+    assert RequestState.of(a.next_request()).returned_to_spider
 
 
 def test_without_a_token_the_copy_is_the_request_with_its_open_task(opened: Make, client: Any, serializer: str) -> None:

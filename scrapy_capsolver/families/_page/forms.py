@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from itertools import islice
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from scrapy import Request
 from scrapy.http import JsonRequest
 
-from scrapy_capsolver._utils.urls import may_send, origin_of, same_site, without_secrets
+from scrapy_capsolver._utils.headers import CREDENTIALS
+from scrapy_capsolver._utils.urls import origin_of, same_origin, without_secrets
 from scrapy_capsolver.errors import UnsupportedCaptchaError
 from scrapy_capsolver.families._page.entries import CONTROLS, MAX_CONTROLS
 from scrapy_capsolver.families._page.text import clean
@@ -73,26 +73,26 @@ def has_field(form: HtmlElement, *names: str) -> bool:
 
 
 def submit(request: Request, form: FormSubmission, page_url: str) -> Request:
-    """``request`` turned into the submission of a form that stands on ``page_url``, as a browser makes it.
+    """Return ``request`` turned into the submission of a form on ``page_url``, as a browser makes it.
 
-    Raises :class:`UnsupportedCaptchaError` where that would carry the solution to another site, or out of https.
+    Raise :class:`UnsupportedCaptchaError` if that would carry the solution to another origin.
     """
-    if not may_send(page_url, form.url):
-        host = clean(urlsplit(form.url).hostname or form.url)
-        where = f"over plain http to {host}" if same_site(page_url, form.url) else f"to another site, {host}"
+    if not same_origin(page_url, form.url):
         raise UnsupportedCaptchaError(
-            f"The form would send the solution {where}. If the solution goes elsewhere, say so with inject."
+            f"The form would send the solution to another origin, {clean(origin_of(form.url) or form.url)}. "
+            "If the solution goes elsewhere, say so with inject."
         )
     headers = request.headers.copy()
     for name in ("Content-Type", "Content-Length", "Origin"):
         headers.pop(name, None)
+    if not same_origin(request.url, form.url):  # a redirect led to the page, and these are for where it began
+        for name in CREDENTIALS:
+            headers.pop(name, None)
     for name, value in form.headers:
         headers[name] = value
-    # What browsers send by default, "strict-origin-when-cross-origin".
-    origin = origin_of(page_url)
-    headers["Referer"] = without_secrets(page_url) if origin == origin_of(form.url) else f"{origin}/"
+    headers["Referer"] = without_secrets(page_url)
     if form.method != "GET":
-        headers["Origin"] = origin
+        headers["Origin"] = origin_of(page_url)
     if isinstance(request, JsonRequest):  # which would declare the form to be JSON
         request = Request(**{name: getattr(request, name) for name in Request.attributes})
     return request.replace(url=form.url, method=form.method, headers=headers, body=form.body)

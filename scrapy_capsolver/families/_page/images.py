@@ -8,7 +8,7 @@ from base64 import b64decode, b64encode
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
-from scrapy_capsolver._utils.urls import may_send
+from scrapy_capsolver._utils.urls import may_contact, origin_of
 from scrapy_capsolver.errors import CaptchaConfigurationError, UnsupportedCaptchaError
 from scrapy_capsolver.families._page.text import clean
 
@@ -99,9 +99,10 @@ def locate(page: Page, source: str) -> tuple[str, str]:
     url = page.absolute(source) if source else ""
     if not url or len(url) > _MAX_URL or urlsplit(url).scheme not in {"http", "https"}:
         raise UnsupportedCaptchaError(f"The selected element has no image in its src: {clean(source, 60)!r}")
-    if not may_send(page.url, url):
-        host = clean(urlsplit(url).hostname or url)
-        raise UnsupportedCaptchaError(f"The captcha's image is on another site ({host}), which is not contacted")
+    if not may_contact(page.url, url):
+        raise UnsupportedCaptchaError(
+            f"The captcha's image is on another site, {clean(origin_of(url) or url)}, which is not contacted"
+        )
     return url, ""
 
 

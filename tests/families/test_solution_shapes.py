@@ -242,7 +242,7 @@ def test_the_session_cookies_of_recaptcha() -> None:
         {"cookies": "recaptcha-ca-t=A; x=y"},
     ):
         sent = one.apply(Request(URL), challenge, {"gRecaptchaResponse": TOKEN, **solution}, Inject(header="X"))
-        assert sent.cookies == [{"name": "recaptcha-ca-t", "value": "A", "path": "/"}]
+        assert sent.cookies == [{"name": "recaptcha-ca-t", "value": "A"}]
     bare = {"gRecaptchaResponse": TOKEN, "token": "T", "cookie": "C"}
     assert not one.apply(Request(URL), challenge, bare, Inject(header="X")).cookies
 

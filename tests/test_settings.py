@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from scrapy.settings import Settings
 from scrapy.statscollectors import MemoryStatsCollector
 from scrapy.utils.test import get_crawler
+from twisted.internet.task import Clock
 
 from scrapy_capsolver._crawl.stats import StatsRecorder
 from scrapy_capsolver.errors import CaptchaBudgetError
@@ -240,7 +241,11 @@ def test_any_limit_that_is_accepted_is_kept_to_the_nano_dollar(
     count = StatsRecorder(stats).count
     ledger = Ledger("s", settings.prices, MemoryStore(), count)
     limits = Limits(
-        max_solves=settings.max_solves, max_solves_per_domain=None, budget=settings.budget, exhausted=lambda name: None
+        Clock(),
+        max_solves=settings.max_solves,
+        max_solves_per_domain=None,
+        budget=settings.budget,
+        exhausted=lambda name: None,
     )
     paid = 0
     for _ in range(times):
@@ -250,7 +255,8 @@ def test_any_limit_that_is_accepted_is_kept_to_the_nano_dollar(
         except CaptchaBudgetError as error:
             assert error.message.isprintable()
             break
-        limits.charge(receipt)
+        limits.adopt(receipt)
+        limits.settle(receipt, charged=True)
         ledger.paid(receipt)
         paid += receipt.nano or 0
     assert settings.budget is not None

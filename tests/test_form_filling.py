@@ -58,6 +58,19 @@ def test_fields_come_from_the_request_first_made() -> None:
     assert challenge.form.body == b"csrf=c&user=ann&pw=x"
 
 
+@pytest.mark.parametrize("url", ["https://login.example/", "https://shop.example:8443/", "http://shop.example/"])
+def test_fields_go_to_no_other_origin(url: str) -> None:
+    """A redirect may lead to a gate elsewhere, whose form asks for the same names."""
+    origin = {
+        "url": url,
+        "method": "POST",
+        "body": base64.b64encode(b"user=ann&pw=x").decode(),
+        "headers": {"Content-Type": ["application/x-www-form-urlencoded"]},
+    }
+    challenge = challenge_of(TYPED)
+    assert fill(challenge, Request("https://shop.example/login"), origin) == challenge
+
+
 def test_what_the_page_has_filled_in_stays() -> None:
     page = PAGE.replace("<input name=user>", "<input name=user value=bob>")
     challenge = fill(challenge_of(TYPED, page), post("user=ann&pw=x&csrf=mine"), None)

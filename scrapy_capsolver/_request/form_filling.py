@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 
 from scrapy import Request
 
-from scrapy_capsolver._utils.urls import origin_of
+from scrapy_capsolver._utils.urls import same_origin
 from scrapy_capsolver.errors import UnsupportedCaptchaError
 from scrapy_capsolver.families._page.text import clean
 from scrapy_capsolver.families.inject import URLENCODED, Inject, place
@@ -37,7 +37,7 @@ def fill(challenge: Challenge, request: Request, origin: Mapping[str, Any] | Non
     form = challenge.form
     if form is None or not form.asked:
         return challenge
-    if origin_of(origin["url"] if origin else request.url) != origin_of(form.url):
+    if not same_origin(origin["url"] if origin else request.url, form.url):
         return challenge  # what the author wrote for one origin goes to no other
     own = _own_fields(request, origin)
     given = {name: own[name] for name in form.asked if own.get(name)}

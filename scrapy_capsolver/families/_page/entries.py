@@ -24,6 +24,8 @@ MAX_CONTROLS = 300
 MAX_LENGTH = 256 * 1024
 """Characters of all entries of one form. To encode them takes longer than to read their page."""
 
+_MAX_LEVELS = 10  # deeper than any form hides its traps
+
 MAX_LOOKED_AT = 3000
 """Controls of a page, or options of a select, that are looked at for those of one form."""
 
@@ -90,7 +92,7 @@ def entries_of(form: HtmlElement, encoding: str) -> Entries | None:
                 sent += _pressed(control, name, kind)
             continue
         if kind in {"checkbox", "radio"} and not _is_checked(control, kind, checked):
-            if control.get("required") is not None and name and not _is_unseen(control, form):
+            if control.get("required") is not None and name and not is_hidden(control, form):
                 asked.append(name)
             continue
         if not name:
@@ -101,7 +103,7 @@ def entries_of(form: HtmlElement, encoding: str) -> Entries | None:
             return None
         if direction := _direction(control, kind):
             sent.append(direction)
-        if _wants_filling(control, kind, values) and not _is_unseen(control, form):
+        if _wants_filling(control, kind, values) and not is_hidden(control, form):
             asked.append(name)
     if sum(len(entry.name) + len(entry.value) for entry in sent) > MAX_LENGTH:
         return None
@@ -288,12 +290,14 @@ def _wants_filling(control: HtmlElement, kind: str, values: list[str]) -> bool:
     return kind in {"select", "file"} and control.get("required") is not None and not any(values)
 
 
-def _is_unseen(control: HtmlElement, form: HtmlElement) -> bool:
+def is_hidden(control: HtmlElement, form: HtmlElement) -> bool:
     """Return whether the markup hides a control: a trap for robots, or a field that the page's script fills."""
-    for element in islice((control, *control.iterancestors()), 10):
-        if element is form:
+    element: HtmlElement | None = control
+    for _ in range(_MAX_LEVELS):
+        if element is None or element is form:
             break
         style = (element.get("style") or "")[:512].replace(" ", "").lower()
         if element.get("hidden") is not None or "display:none" in style or "visibility:hidden" in style:
             return True
+        element = element.getparent()
     return False

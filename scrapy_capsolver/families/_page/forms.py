@@ -11,7 +11,7 @@ from scrapy.http import JsonRequest
 from scrapy_capsolver._utils.headers import CREDENTIALS
 from scrapy_capsolver._utils.urls import origin_of, same_origin, without_secrets
 from scrapy_capsolver.errors import UnsupportedCaptchaError
-from scrapy_capsolver.families._page.entries import CONTROLS, MAX_CONTROLS
+from scrapy_capsolver.families._page.entries import CONTROLS, MAX_CONTROLS, is_hidden
 from scrapy_capsolver.families._page.text import clean
 
 if TYPE_CHECKING:
@@ -26,11 +26,9 @@ MAX_PLACES = 5
 """Of the elements that may be the captcha of a page, those whose form is looked for."""
 
 
-# More than any form that a person fills in has, and deeper than any hides its traps.
+# More than any form that a person fills in has.
 _MAX_ASKED = 100
-_MAX_LEVELS = 10
 _MAX_TYPE = 100
-_MAX_CHARSETS = 200
 _SILENT = frozenset({"hidden", "submit", "image", "button", "reset", "checkbox", "radio"})
 
 
@@ -111,25 +109,12 @@ def _asked(page: Page, form: HtmlElement) -> Iterator[tuple[str, str | None]]:
             page.skip(f"more than {MAX_CONTROLS} fields")
             return
         kind = _type(control) if control.tag == "input" else str(control.tag)
-        if kind not in _SILENT and control.get("disabled") is None and not _is_hidden(control, form):
+        if kind not in _SILENT and control.get("disabled") is None and not is_hidden(control, form):
             yield kind, control.get("name")
 
 
 def _type(control: HtmlElement) -> str:
     return (control.get("type") or "text")[:_MAX_TYPE].strip().lower()
-
-
-def _is_hidden(control: HtmlElement, form: HtmlElement) -> bool:
-    """Hidden by its markup: a trap for robots, or a field that the page's script fills."""
-    element: HtmlElement | None = control
-    for _ in range(_MAX_LEVELS):
-        if element is None or element is form:
-            break
-        style = (element.get("style") or "")[:512].replace(" ", "").lower()
-        if element.get("hidden") is not None or "display:none" in style or "visibility:hidden" in style:
-            return True
-        element = element.getparent()
-    return False
 
 
 def _owner(page: Page, element: HtmlElement) -> HtmlElement | None:
